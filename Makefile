@@ -1,0 +1,64 @@
+# Every command a person types. `make` alone lists them.
+#   PROFILE=smoke|quick|full   how much to train            (default quick)
+#   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
+#   FRESH=1                    train again
+#   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
+PROFILE ?= quick
+BACKEND ?= tensorflow
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export KERAS_BACKEND := $(BACKEND)
+.DEFAULT_GOAL := help
+.PHONY: help book test lab data lint format lock clean gpu
+
+help:  ## list the commands
+	@sed -n 's/^# \?//p' Makefile | sed -n '2,5p'
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+book: $(VENV)/.book  ## run the chapters that changed and build the HTML
+	@$(BIN)/python -m hw3 book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+
+test: $(VENV)/.test  ## run the tests
+	@$(BIN)/python -m pytest
+
+lab: $(VENV)/.book  ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=book
+
+data: $(VENV)/.book  ## describe the faces that the chapters would use
+	@$(BIN)/python -m hw3 data $(if $(DATA),--data "$(DATA)")
+
+lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify book/*.ipynb
+
+format: $(VENV)/.book  ## format the code and strip the chapters' outputs
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout book/*.ipynb
+
+lock:  ## compile the lock files anew from the .in files
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install -q uv
+	for f in requirements requirements-test; do $(VENV)-lock/bin/uv pip compile -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $$f.in -o $$f.txt || exit 1; done
+
+gpu: $(VENV)/.book  ## add the CUDA build of the backend (Linux, NVIDIA)
+	$(BIN)/pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
+
+clean:  ## remove everything made, but not .venv
+	rm -rf _build
+
+# The environment: made once, and again where a lock changed.
+$(VENV)/.book: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "hw3: $$($(PYTHON) --version) found, 3.11 to 3.13 needed: name one, as in make PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing the locked packages into $(VENV) (some minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hw3.pth"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.book requirements-test.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-test.txt
+	@touch $@

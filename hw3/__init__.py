@@ -1,0 +1,9 @@
+"""hw3: the helper module of an executable homework report on emotions in 48x48 grey faces (FER2013).
+
+Read it along the way of the data: faces -> recipes -> models -> train -> runs -> metrics -> plots.
+Only Keras 3 and NumPy do the learning, so the backend is whatever KERAS_BACKEND names.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes have no place in a report

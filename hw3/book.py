@@ -1,0 +1,117 @@
+"""Build the book: run each chapter with papermill where something that decides it changed, then jupyter-book."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hw3 import faces
+from hw3.runs import ROOT, build_dir, digest, write_atomically
+
+ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "index")  # the front page comes last: it shows the others' results
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
+
+
+class BuildError(RuntimeError):
+    """A chapter or the page failed; the message's last line says where and why."""
+
+
+def code() -> bytes:
+    """Return the source of hw3, which every chapter depends on."""
+    return b"".join(p.read_bytes() for p in sorted((ROOT / "hw3").iterdir()) if p.suffix in (".py", ".html"))
+
+
+def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
+    """Return the key of an executed chapter: it changes with the chapter, hw3, the lock, the faces and the parameters."""
+    decides = json.dumps([parameters["PROFILE"], fingerprint, os.environ.get("KERAS_BACKEND", "tensorflow")])
+    return digest(chapter.read_bytes(), code(), (ROOT / "requirements.txt").read_bytes(), decides.encode())
+
+
+def executed_key(path: Path) -> str | None:
+    """Return the key that an executed chapter carries, or None where there is none or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["metadata"]["hw3"]["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def run_chapter(chapter: Path, target: Path, parameters: dict, key: str) -> None:
+    """Run one chapter with papermill and put the result in target. Raises BuildError naming chapter, cell and error."""
+    import nbformat
+    import papermill
+
+    failed = target.with_suffix(".failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            chapter, failed, parameters, kernel_name="python3", cwd=ROOT / "book", progress_bar=False, log_output=False
+        )
+    except papermill.PapermillExecutionError as error:
+        trace = "\n".join(error.traceback[-3:])
+        where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
+        raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
+    notebook = nbformat.read(failed, as_version=4)
+    notebook.metadata.pop("papermill", None)  # paths of this machine
+    notebook.metadata["hw3"] = {"key": key}
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.metadata.tags.append("remove-cell")
+            if parameters["DATA"]:
+                cell.source = cell.source.replace(parameters["DATA"], Path(parameters["DATA"]).name)
+    write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
+    failed.unlink()
+
+
+def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
+    """Run all chapters that are not up to date, one progress line each; return the executed ones in order."""
+    parameters = {"PROFILE": profile, "DATA": str(Path(data).resolve()) if data else None, "FRESH": fresh}
+    found = faces.find(parameters["DATA"])
+    print(f"faces: {found.name} ({len(found):,} images from {found.source}), profile {profile}", flush=True)
+    done = []
+    for number, name in enumerate(ORDER, 1):
+        chapter = ROOT / "book" / f"{name}.ipynb"
+        target = build_dir() / "executed" / chapter.name
+        key, start = chapter_key(chapter, parameters, found.fingerprint), time.perf_counter()
+        print(f"[{number}/{len(ORDER)}] {chapter.name:17}", end=" ", flush=True)
+        if not fresh and executed_key(target) == key:
+            print("unchanged", flush=True)
+        else:
+            run_chapter(chapter, target, parameters, key)
+            print(f"{time.perf_counter() - start:5.0f} s", flush=True)
+        done.append(target)
+    return done
+
+
+def build_page(executed: list[Path]) -> Path:
+    """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
+    source, page = build_dir() / "source", build_dir() / "html" / "index.html"
+    key = digest(*(p.read_bytes() for p in executed), *((ROOT / s).read_bytes() for s in SETTINGS), code())
+    stamp = build_dir() / "html" / ".key"
+    if page.exists() and stamp.exists() and stamp.read_text() == key:
+        return page
+    (source / "book").mkdir(parents=True, exist_ok=True)
+    for path in executed:
+        shutil.copyfile(path, source / "book" / path.name)
+    config = (ROOT / "_config.yml").read_text()
+    (source / "_config.yml").write_text(re.sub(r"execute_notebooks: \w+", 'execute_notebooks: "off"', config))
+    shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
+    # jupyter-book itself appends _build to the output path
+    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(build_dir().parent), "-W", "--keep-going"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode or not page.exists():
+        raise BuildError(f"{(result.stdout + result.stderr)[-3000:]}\nhw3: jupyter-book could not build the page (above)")
+    stamp.write_text(key)
+    return page
+
+
+def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
+    """Run the chapters, build the page, and return its path. Raises BuildError or FacesError with one clear last line."""
+    start = time.perf_counter()
+    page = build_page(run_chapters(profile, data, fresh))
+    print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
+    return page

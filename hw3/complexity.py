@@ -1,0 +1,184 @@
+"""What a convolution costs: by formula, by counting while it runs, and by the clock.
+
+One vocabulary: the input has n x n positions and c_in channels; c_out kernels of k x k move over it with stride s,
+after p zeros were put on every side. Values are 32-bit floats. Question 4 of the report asks for these numbers.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+BYTES = 4  # of one 32-bit float
+
+# The question's two layers, both without padding, on an image of 8 x 8 x 5; and the original's answers.
+LAYERS = {"A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3}, "B": {"n": 3, "k": 2, "c_in": 6, "c_out": 4, "s": 2}}
+ORIGINAL = {
+    "A": {"output": (3, 3, 5), "parameters": 126, "multiplications": 1080, "additions": 1026},
+    "B": {"parameters": 100, "multiplications": 96, "additions": 92},
+}
+
+
+def output_size(n: int, k: int, p: int = 0, s: int = 1) -> int:
+    """Return the positions along one side of the output: floor((n + 2p - k) / s) + 1.
+
+    ValueError: a value is not a whole number or too small, or the kernel is larger than the padded input.
+    """
+    for name, value, least in (("n", n, 1), ("k", k, 1), ("p", p, 0), ("s", s, 1)):
+        _whole(name, value, least)
+    if k > n + 2 * p:
+        raise ValueError(f"a kernel of {k} does not fit in an input of {n} with padding {p}: k must be at most n + 2p")
+    return (n + 2 * p - k) // s + 1
+
+
+def _whole(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one convolution costs for one image. Multiplying by a zero of the padding counts too."""
+
+    size: int  # positions along one side of the output
+    parameters: int  # weights and biases
+    multiplications: int
+    additions: int  # without the bias, as the original counts
+    bias_additions: int  # one a value of the output; with them there are as many additions as multiplications
+    parameter_bytes: int
+    output_bytes: int
+
+
+def convolution_cost(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> Cost:
+    """Return the cost of one convolution by formula; ValueError as in `output_size`, or for a channel count below 1."""
+    size = output_size(n, k, p, s)
+    _whole("c_in", c_in, 1)
+    _whole("c_out", c_out, 1)
+    values, window = size**2 * c_out, k**2 * c_in
+    parameters = window * c_out + c_out
+    return Cost(size, parameters, values * window, values * (window - 1), values, BYTES * parameters, BYTES * values)
+
+
+def operation_bound(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> float:
+    """Return c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1), the original's bound on multiplications and additions.
+
+    It is exact where s divides n + 2p - k, and else less than 4 times too large, since x / floor(x) < 2 for x >= 1.
+    """
+    convolution_cost(n, k, c_in, c_out, p, s)  # raises on bad geometry
+    return c_out * ((n + 2 * p - k + s) / s) ** 2 * (2 * c_in * k**2 - 1)
+
+
+def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> tuple[np.ndarray, dict[str, int]]:
+    """Convolve one operation at a time, and count each as it happens.
+
+    image: (n, n, c_in); kernels: (k, k, c_in, c_out), as Keras keeps them; bias: (c_out,) or None.
+    Returns the result, (size, size, c_out), and the counts of multiplications, additions and bias_additions.
+    ValueError: shapes that do not belong together.
+    """
+    image, kernels = np.asarray(image, float), np.asarray(kernels, float)
+    if image.ndim != 3 or kernels.ndim != 4 or len({*image.shape[:2]}) > 1 or len({*kernels.shape[:2]}) > 1:
+        raise ValueError(f"need a square image (n, n, c_in) and kernels (k, k, c_in, c_out), not {image.shape}, {kernels.shape}")
+    k, _, c_in, c_out = kernels.shape
+    if image.shape[2] != c_in:
+        raise ValueError(f"the image has {image.shape[2]} channels, the kernels expect {c_in}")
+    size = output_size(image.shape[0], k, p, s)
+    padded = np.pad(image, ((p, p), (p, p), (0, 0)))
+    result = np.empty((size, size, c_out))
+    count = {"multiplications": 0, "additions": 0, "bias_additions": 0}
+    for row, column, out in np.ndindex(result.shape):
+        total = None
+        for i, j, c in np.ndindex(k, k, c_in):
+            product = padded[row * s + i, column * s + j, c] * kernels[i, j, c, out]
+            count["multiplications"] += 1
+            if total is None:  # the first product is kept; each later one costs an addition
+                total = product
+            else:
+                total += product
+                count["additions"] += 1
+        if bias is not None:
+            total += bias[out]
+            count["bias_additions"] += 1
+        result[row, column, out] = total
+    return result, count
+
+
+def layer_table(model) -> pd.DataFrame:
+    """Return one row a layer of a built Keras model (channels last), for one image.
+
+    Columns: layer, kind, output (shape without the batch), parameters (Keras's count), multiply-adds (with the bias, as
+    many additions as multiplications), bytes (of the output). Each weight of a kernel is used once for every position of
+    the output, and a dense layer has one position. Layers without a kernel count as 0: they do only a few operations for
+    each value.
+    """
+    rows = []
+    for layer in model.layers:
+        shape = layer.output.shape[1:]
+        kernel = getattr(layer, "kernel", None)
+        work = 0 if kernel is None else prod(shape[:-1]) * prod(kernel.shape)
+        rows.append((layer.name, type(layer).__name__, shape, layer.count_params(), work, BYTES * prod(shape)))
+    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters", "multiply-adds", "bytes"])
+
+
+class Slope(NamedTuple):
+    """A straight line through logarithms, and the interval of its slope."""
+
+    value: float
+    low: float
+    high: float
+    intercept: float
+
+
+def loglog_slope(x, y, level: float = 0.95) -> Slope:
+    """Fit log y = intercept + slope log x by least squares; the interval is Student's (len(x) - 2 degrees of freedom).
+
+    It covers the scatter of the points about the line, not a bend of the truth away from a line.
+    """
+    from scipy import stats
+
+    fit = stats.linregress(np.log(x), np.log(y))
+    half = stats.t.ppf((1 + level) / 2, len(x) - 2) * fit.stderr
+    return Slope(fit.slope, fit.slope - half, fit.slope + half, fit.intercept)
+
+
+# What is timed: one 3x3 convolution with padding "same" and C_in = C_out = C. Its 9 n^2 C^2 multiplications predict
+# slope 2 in n and in C. The sizes start where a call takes milliseconds, well above the fixed cost of calling the backend.
+FIXED = {"n": 48, "C": 64}
+SIZES = {
+    "smoke": {"n": (96, 128, 192, 256), "C": (96, 128, 192, 256), "repeats": 5},
+    "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 9},
+    "full": {"n": (128, 192, 256, 384, 512, 768, 1024), "C": (128, 192, 256, 384, 512, 768, 1024), "repeats": 15},
+}
+
+
+def measure(profile: str = "quick") -> pd.DataFrame:
+    """Time Keras's convolution on the current backend and device.
+
+    Returns one row a size: varied ("n" or "C"), n, C, multiplications, seconds (the median, after a warm-up).
+    KeyError: no such profile.
+    """
+    sizes, rows = SIZES[profile], []
+    for varied in ("n", "C"):
+        for size in sizes[varied]:
+            n, c = (size, FIXED["C"]) if varied == "n" else (FIXED["n"], size)
+            work = convolution_cost(n, 3, c, c, p=1).multiplications
+            rows.append((varied, n, c, work, _seconds(n, c, sizes["repeats"])))
+    return pd.DataFrame(rows, columns=["varied", "n", "C", "multiplications", "seconds"])
+
+
+def _seconds(n: int, c: int, repeats: int) -> float:
+    """Return the median seconds of one convolution of an (n, n, c) image with c kernels of 3x3."""
+    from keras import ops
+
+    random = np.random.default_rng(0)
+    image = ops.convert_to_tensor(random.standard_normal((1, n, n, c), dtype=np.float32))
+    kernels = ops.convert_to_tensor(random.standard_normal((3, 3, c, c), dtype=np.float32))
+    times = []
+    for _ in range(repeats + 1):
+        start = perf_counter()
+        result = ops.conv(image, kernels, padding="same")
+        ops.convert_to_numpy(result[0, 0, 0, 0])  # waits for the device; fetching all would time the copy
+        times.append(perf_counter() - start)
+    return float(np.median(times[1:]))  # the first call also compiles

@@ -1,0 +1,183 @@
+"""What predictions are worth: accuracy with intervals, the confusion matrix, confused pairs, tested claims.
+
+Every function takes labels and predictions, or a matrix of counts whose rows are the true emotion and whose columns are the
+predicted one, in the order of EMOTIONS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn import metrics as sk
+
+from hw3.faces import EMOTIONS
+
+N_CLASSES = len(EMOTIONS)
+
+
+def proportion(hits: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
+    """Return hits / n and its Wilson score interval (Wilson 1927), all in [0, 1]. Raises ValueError unless 0 <= hits <= n > 0."""
+    interval = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
+    return hits / n, interval.low, interval.high
+
+
+def percent(hits: int, n: int) -> str:
+    """Return a proportion for prose: "61.3% (95% interval 57.9% to 64.6%, n = 800)"."""
+    p, low, high = proportion(hits, n)
+    return f"{p:.1%} (95% interval {low:.1%} to {high:.1%}, n = {n:,})"
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the (7, 7) counts, rows true, columns predicted."""
+    return sk.confusion_matrix(labels, predicted, labels=range(N_CLASSES))
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """Return each row of counts divided by its sum; a row without faces becomes NaN."""
+    totals = counts.sum(1, keepdims=True)
+    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+
+
+def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """Return precision, recall with its Wilson interval, F1 and n of each emotion, all in [0, 1]."""
+    precision, recall, f1, n = sk.precision_recall_fscore_support(
+        labels, predicted, labels=range(N_CLASSES), zero_division=np.nan
+    )
+    hits = confusion(labels, predicted).diagonal()
+    intervals = [proportion(h, k)[1:] if k else (np.nan, np.nan) for h, k in zip(hits, n, strict=True)]
+    low, high = zip(*intervals, strict=True)
+    columns = {"precision": precision, "recall": recall, "recall low": low, "recall high": high, "F1": f1, "n": n}
+    return pd.DataFrame(columns, index=pd.Index(EMOTIONS, name="emotion"))
+
+
+def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
+    """Return the 21 pairs of emotions, most confused first.
+
+    The rate of a pair is the share of the faces of either emotion that were taken for the other, with its Wilson interval.
+    """
+    rows = []
+    for i in range(N_CLASSES):
+        for j in range(i + 1, N_CLASSES):
+            n, k = counts[i].sum() + counts[j].sum(), counts[i, j] + counts[j, i]
+            rate, low, high = proportion(k, n) if n else (np.nan,) * 3
+            rows.append((f"{EMOTIONS[i]} – {EMOTIONS[j]}", k, n, rate, low, high))  # noqa: RUF001 (an en dash joins the pair)
+    table = pd.DataFrame(rows, columns=["pair", "confused", "n", "rate", "low", "high"])
+    return table.sort_values("rate", ascending=False, ignore_index=True)
+
+
+def resample(counts: np.ndarray, n: int = 4000, seed: int = 0) -> np.ndarray:
+    """Return n plausible copies (n, 7, 7) of the counts: each row's shares drawn from their posterior, times its faces.
+
+    The posterior is Dirichlet with Perks' prior (1947), one face spread over the seven cells: unlike a plain bootstrap, it
+    stays honest for a rare emotion of which no face, or every face, was recognized.
+    """
+    p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
+    return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
+
+
+ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
+
+
+def pair_excess(i: int, j: int) -> Callable:
+    """Return the statistic "rate of the pair i, j minus the mean rate of all other pairs", on counts (..., 7, 7)."""
+
+    def statistic(counts):
+        both, n = counts + np.swapaxes(counts, -1, -2), counts.sum(-1)
+        rates = both / (n[..., :, None] + n[..., None, :])
+        upper = rates[..., *np.triu_indices(N_CLASSES, 1)]
+        return rates[..., i, j] - (upper.sum(-1) - rates[..., i, j]) / (upper.shape[-1] - 1)
+
+    return statistic
+
+
+def recalls(counts: np.ndarray) -> np.ndarray:
+    """Return the recall of each emotion (..., 7) of counts (..., 7, 7)."""
+    return np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)
+
+
+def recall_excess(i: int) -> Callable:
+    """Return the statistic "recall of i minus the mean recall of the other emotions"."""
+    return lambda counts: recalls(counts)[..., i] - np.delete(recalls(counts), i, -1).mean(-1)
+
+
+def drift_excess(i: int, j: int) -> Callable:
+    """Return the statistic "share of i taken for j minus the mean share of i taken for each other wrong emotion"."""
+    others = [c for c in range(N_CLASSES) if c not in (i, j)]
+
+    def statistic(counts):
+        row = counts[..., i, :] / counts[..., i, :].sum(-1, keepdims=True)
+        return row[..., j] - row[..., others].mean(-1)
+
+    return statistic
+
+
+def lowest_margin(i: int) -> Callable:
+    """Return the statistic "lowest recall of the other emotions minus the recall of i": positive where i is the worst."""
+    return lambda counts: np.delete(recalls(counts), i, -1).min(-1) - recalls(counts)[..., i]
+
+
+def highest_margin(*tops: int) -> Callable:
+    """Return the statistic "lowest recall of tops minus the highest recall of the rest": positive where tops are the best."""
+    return lambda counts: recalls(counts)[..., tops].min(-1) - np.delete(recalls(counts), tops, -1).max(-1)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the original: its text and the statistics that must all be positive for it to hold."""
+
+    text: str
+    statistics: dict[str, Callable]
+
+
+def pairs(first: int, *others: int) -> dict[str, Callable]:
+    """Return the pair statistics of one emotion with each of the others, by name."""
+    return {f"{EMOTIONS[first]} – {EMOTIONS[o]}": pair_excess(first, o) for o in others}  # noqa: RUF001
+
+
+CLAIMS = (
+    Claim("Fear is easily confused with Sad, Neutral and Angry", pairs(FEAR, SAD, NEUTRAL, ANGRY)),
+    Claim("Sad and Neutral are easily confused", pairs(SAD, NEUTRAL)),
+    Claim("Angry is easily confused with Sad and Neutral", pairs(ANGRY, SAD, NEUTRAL)),
+    Claim(
+        "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral",
+        {"recall of Neutral": recall_excess(NEUTRAL)}
+        | {f"{EMOTIONS[i]} taken for Neutral": drift_excess(i, NEUTRAL) for i in (FEAR, SAD, ANGRY)},
+    ),
+    Claim("Fear has the lowest accuracy", {"next lowest recall minus Fear's": lowest_margin(FEAR)}),
+    Claim(
+        "Disgust and Happy have the highest accuracy",
+        {"lower of the two minus the best other recall": highest_margin(DISGUST, HAPPY)},
+    ),
+)
+
+
+def verdict(low: np.ndarray, high: np.ndarray) -> str:
+    """Return "holds" if all intervals lie above zero, "does not hold" if one lies at or below it, else "undecided"."""
+    if np.all(np.asarray(low) > 0):
+        return "holds"
+    return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
+
+
+def judge(counts: np.ndarray, claims=CLAIMS, level: float = 0.95) -> pd.DataFrame:
+    """Test claims on a confusion matrix of counts; return one row a claim with verdict, weakest statistic and interval.
+
+    Intervals are percentiles of resampled counts, widened by Bonferroni's correction for all statistics of all claims. The weakest
+    statistic is the one that decides: the one with the lowest upper end where the claim fails, else with the lowest lower end.
+    An emotion without faces leaves a claim undecided.
+    """
+    tail = (1 - level) / 2 / sum(len(c.statistics) for c in claims)
+    empty = bool((counts.sum(1) == 0).any())
+    counts = counts + empty  # so that every statistic stays defined
+    copies = resample(counts)
+    rows = []
+    for number, claim in enumerate(claims, 1):
+        values = np.array([s(counts) for s in claim.statistics.values()])
+        low, high = np.quantile([s(copies) for s in claim.statistics.values()], [tail, 1 - tail], axis=1)
+        said = "undecided" if empty else verdict(low, high)
+        weakest = int(np.argmin(high if said == "does not hold" else low))
+        name = list(claim.statistics)[weakest]
+        rows.append((number, claim.text, said, name, values[weakest], low[weakest], high[weakest]))
+    columns = ["claim", "text", "verdict", "weakest statistic", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index("claim")

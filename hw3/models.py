@@ -1,0 +1,51 @@
+"""The two networks of the report, readable as its own tables.
+
+Both take grey faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of the seven emotions, shape
+(batch, 7). The softmax is a layer of its own, so that training can take the logits before it. Architectures and sizes: the
+original report of 2018, questions 1 and 2.
+"""
+
+import keras
+from keras import layers
+
+CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
+CNN_HEAD = (512, 256)
+DNN_WIDTHS = (1024,) * 3 + (512,) * 4 + (256,) * 2 + (128,) * 2 + (64,) * 2 + (32,) * 3 + (16,) * 3 + (8,) * 3
+CLASSES = 7
+SLOPE = 0.3  # of LeakyReLU below zero
+DROPOUT = 0.3
+
+
+def cnn() -> keras.Model:
+    """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable."""
+    model = keras.Sequential([keras.Input((48, 48, 1))], name="cnn")
+    for block, (filters, depth) in enumerate(CNN_BLOCKS, 1):
+        for i in range(1, depth + 1):
+            model.add(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
+            model.add(layers.BatchNormalization(name=f"norm{block}_{i}"))
+            model.add(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
+        model.add(layers.MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
+        model.add(layers.Dropout(DROPOUT, name=f"drop{block}"))
+    model.add(layers.Flatten(name="flatten"))
+    for i, width in enumerate(CNN_HEAD, 1):
+        model.add(layers.Dense(width, name=f"dense{i}"))
+        model.add(layers.BatchNormalization(name=f"norm_d{i}"))
+        model.add(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
+        model.add(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
+    model.add(layers.Dense(CLASSES, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
+def dnn() -> keras.Model:
+    """Return the dense network of about the same size: 6,036,839 parameters, no normalization, no dropout."""
+    model = keras.Sequential([keras.Input((48, 48, 1)), layers.Flatten(name="flatten")], name="dnn")
+    for i, width in enumerate(DNN_WIDTHS, 1):
+        model.add(layers.Dense(width, name=f"dense{i}"))
+        model.add(layers.LeakyReLU(SLOPE, name=f"relu{i}"))
+    model.add(layers.Dense(CLASSES, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
+NETWORKS = {"cnn": cnn, "dnn": dnn}

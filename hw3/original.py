@@ -1,0 +1,33 @@
+"""What the original report of 2018 states or recorded, as data, for the comparison. Questions 4 and 5: complexity.py, pca.py."""
+
+import csv
+
+import numpy as np
+
+from hw3.runs import ROOT
+
+FOLDER = ROOT / "results" / "original"
+HELD_OUT = 2870  # images, a random 10% of Training
+CHANCE = 1 / 7
+PARAMETERS = {"cnn": 6_040_327, "dnn": 6_036_839}
+TRAINABLE = {"cnn": 6_036_871, "dnn": 6_036_839}
+# Parameters of each layer that has any, in the order of the layers.
+CNN_LAYERS = (
+    *(640, 256, 36928, 256, 36928, 256),  # block 1: convolution, normalization, ...
+    *(73856, 512, 147584, 512),  # block 2
+    *(295168, 1024, 590080, 1024),  # block 3
+    *(4719104, 2048, 131328, 1024, 1799),  # head
+)
+COURSE_DNN = (0.29, 0.37, 0.40, 0.42, 0.48, 0.487)  # accuracies of other reports' DNNs of similar size
+
+
+def history(network: str) -> dict[str, list[float]]:
+    """Return the recorded "loss", "accuracy", "val_loss" and "val_accuracy" of the 200 epochs of a network."""
+    with open(FOLDER / f"{network}_history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+
+
+def confusion() -> np.ndarray:
+    """Return the printed confusion matrix (7, 7): row shares with two decimals, rows true."""
+    return np.loadtxt(FOLDER / "confusion_matrix.csv", delimiter=",", skiprows=1, usecols=range(1, 8))

@@ -1,0 +1,260 @@
+"""Every figure of the report: one function each, which takes data and returns a figure, and never calls show.
+
+Static figures are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook). A figure that can
+be turned is an `Interactive`.
+"""
+
+import html
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython import get_ipython
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
+WIDTH = 7.4  # inches: as wide as the text of a page
+
+
+def style() -> None:
+    """Set the look of all figures: colors that color-blind people tell apart, white ground, sharp on dense screens."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    mpl.rcParams.update({"figure.dpi": 110, "savefig.dpi": 220, "figure.facecolor": "white", "axes.titleweight": "bold"})
+    if get_ipython() is not None:  # in a notebook: PNGs of twice the pixels, shown at the same size
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
+
+
+class Interactive:
+    """A plotly figure that draws in JupyterLab (plotly's own format) and in the built page (HTML and one local script).
+
+    `name` is the id of the figure in the page: letters, digits and dashes, used once in a page.
+    """
+
+    # In the page, text takes the color of the text around it, also when the reader changes the theme.
+    FOLLOW_THEME = """
+        const figure = document.getElementById("{plot_id}");
+        const color = () => Plotly.relayout(figure, {"font.color": getComputedStyle(figure.parentElement).color});
+        new MutationObserver(color).observe(document.documentElement, {attributeFilter: ["data-theme"]});
+        color();"""
+
+    def __init__(self, figure, name: str, label: str):
+        self.figure, self.name, self.label = figure, name, label
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        page = self.figure.to_html(
+            full_html=False,
+            include_plotlyjs=PLOTLY_SCRIPT,
+            div_id=self.name,
+            config={"responsive": True, "displaylogo": False},
+            post_script=self.FOLLOW_THEME,
+        )
+        return {
+            "application/vnd.plotly.v1+json": json.loads(self.figure.to_json()),
+            "text/html": f'<div role="img" aria-label="{html.escape(self.label)}">{page}</div>',
+            "text/plain": self.label,
+        }
+
+
+def table(frame: pd.DataFrame, digits: int = 4):
+    """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index."""
+    shown = frame.style.format(thousands=",", precision=digits).hide(axis="index")
+    return shown.set_table_attributes('class="dataframe"')  # the class that the book's themes know
+
+
+def calculator() -> HTML:
+    """Return the calculator of one convolution: plain HTML and JavaScript that work in the page without a kernel."""
+    return HTML((HERE / "calculator.html").read_text(encoding="utf-8"))
+
+
+# Chapter 4: what a convolution costs
+
+
+def layer_costs(table: pd.DataFrame) -> Figure:
+    """Draw which layers hold the parameters and which the work.
+
+    `table` is `complexity.layer_table(model)`; layers without multiply-adds are left out.
+    """
+    rows = table[table["multiply-adds"] > 0]
+    figure = Figure(figsize=(WIDTH, 0.32 * len(rows) + 1), layout="constrained")
+    panels = zip(figure.subplots(1, 2, sharey=True), ("parameters", "multiply-adds"), ("C1", "C0"), strict=True)
+    for ax, column, color in panels:
+        share = 100 * rows[column] / table[column].sum()
+        sns.barplot(x=share, y=rows["layer"], ax=ax, color=color, saturation=1)
+        ax.bar_label(ax.containers[0], fmt="%.1f%%", padding=3)
+        ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="", xlim=(0, 1.2 * share.max()))
+    return figure
+
+
+def timing(times: pd.DataFrame, slopes: dict) -> Figure:
+    """Draw measured seconds against size, both logarithmic, beside the predicted slope 2.
+
+    `times` is `complexity.measure(profile)`; `slopes` maps "n" and "C" to `complexity.loglog_slope` of them.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    for ax, (axis, slope) in zip(figure.subplots(1, 2), slopes.items(), strict=True):
+        rows = times[times["varied"] == axis]
+        size, seconds = rows[axis].to_numpy(float), rows["seconds"].to_numpy()
+        ax.loglog(size, 1e3 * seconds, "o", color="C0", label="measured, median")
+        fitted = np.exp(slope.intercept) * size**slope.value
+        ax.loglog(size, 1e3 * fitted, color="C0", label=f"fitted, slope {slope.value:.2f}")
+        ax.loglog(size, 1e3 * seconds[-1] * (size / size[-1]) ** 2, "--", color="C1", label="predicted, slope 2")
+        held = "C" if axis == "n" else "n"
+        ax.set(title=f"time against {axis} ({held} = {rows[held].iloc[0]})", xlabel=axis, ylabel="milliseconds")
+        ax.set_xticks(size, [f"{v:.0f}" for v in size])
+        ax.minorticks_off()
+        ax.legend()
+    return figure
+
+
+# Chapter 5: PCA by hand
+
+
+def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
+    """Draw samples, principal axes, the plane of the first two, and the residuals to it, as a plot that can be turned.
+
+    x, rebuilt: (N, 3) samples and their feet on the plane; mean: (3,); axes: (3, 3), one axis a row; lengths: (3,), the
+    standard deviation along each axis, in the units of the samples.
+    """
+    import plotly.graph_objects as go
+
+    blue, orange, green, red, gray = (mpl.colors.to_hex(c) for c in np.array(sns.color_palette("colorblind"))[[0, 1, 2, 3, 7]])
+    figure = go.Figure()
+
+    def segments(starts, ends, **options):
+        gap = np.full_like(starts, np.nan)  # a line breaks at NaN
+        xyz = np.stack([starts, ends, gap], axis=1).reshape(-1, 3)
+        figure.add_scatter3d(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2], mode="lines", **options)
+
+    reach = np.abs((rebuilt - mean) @ axes[:2].T).max(axis=0) * 1.1
+    corners = np.array([mean + a * reach[0] * axes[0] + b * reach[1] * axes[1] for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))])
+    figure.add_mesh3d(
+        x=corners[:, 0], y=corners[:, 1], z=corners[:, 2], i=[0, 0], j=[1, 2], k=[2, 3],
+        color=gray, opacity=0.3, name="plane of axes 1 and 2", showlegend=True, hoverinfo="skip",
+    )  # fmt: skip
+    hover = "sample %{text}: (%{x}, %{y}, %{z})<extra></extra>"
+    figure.add_scatter3d(
+        x=x[:, 0], y=x[:, 1], z=x[:, 2], text=[str(i + 1) for i in range(len(x))], mode="markers+text",
+        marker={"size": 5, "color": blue}, textposition="top center", name="samples", hovertemplate=hover,
+    )  # fmt: skip
+    segments(rebuilt, x, line={"color": red, "width": 5}, name="residuals", hoverinfo="skip")
+    for i, (axis, length, color) in enumerate(zip(axes, lengths, (orange, green, "#9467bd"), strict=True), 1):
+        ends = mean + 2 * length * np.array([[-1], [1]]) * axis  # two standard deviations each way
+        segments(ends[:1], ends[1:], line={"color": color, "width": 7}, name=f"axis {i}", hoverinfo="name")
+    faint = "rgba(128,128,128,0.4)"
+    box = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": faint, "zerolinecolor": faint}
+    camera = {"eye": {"x": 1.5, "y": -1.5, "z": 0.7}}
+    figure.update_layout(
+        height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, paper_bgcolor="rgba(0,0,0,0)", font={"color": "#808080"},
+        legend={"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
+        scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
+    )  # fmt: skip
+    return Interactive(figure, "pca-space", "The ten samples, the principal axes, the plane of the first two and the residuals")
+
+
+# Chapters 0 to 3: faces and results
+
+
+def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
+    """Draw grey faces (n, 48, 48) uint8 in a grid, each under its title; note says what they are."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(WIDTH, 1.18 * WIDTH / columns * rows + 0.3), layout="constrained")
+    for ax, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+        ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
+    for ax in figure.axes:
+        ax.axis("off")
+    return under(figure, note)
+
+
+def under(figure: Figure, note: str) -> Figure:
+    """Write a note, such as Run.label(), below a figure in small print and return the figure."""
+    if note:
+        figure.supxlabel(note, fontsize=7.5, color="0.35")
+    return figure
+
+
+def architecture(network) -> Figure:
+    """Draw a Keras network as a row of boxes: one a convolution, pooling or dense layer, as tall as its maps are wide.
+
+    The number above a box is its channels or units; below stands the side of its maps.
+    """
+    kinds = {"Conv2D": "C0", "MaxPooling2D": "C1", "Flatten": "C7", "Dense": "C2", "Softmax": "C3"}
+    boxes = [(type(x).__name__, tuple(x.output.shape[1:])) for x in network.layers if type(x).__name__ in kinds]
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    ax = figure.subplots()
+    for x, (kind, shape) in enumerate(boxes):
+        side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (0, shape[-1])
+        height = side if side else 4 + 4 * np.log2(channels)  # dense layers: the logarithm of their width
+        ax.bar(x, height, 0.35 + 0.09 * np.log2(channels) * bool(side), -height / 2, color=kinds[kind], edgecolor="0.2", lw=0.8)
+        ax.text(x, height / 2 + 1.5, f"{channels:,}", ha="center", fontsize=7.5)
+        if side:
+            ax.text(x, -height / 2 - 1.5, f"{side}x{side}", ha="center", va="top", fontsize=7)
+    names = {k: k for k in kinds} | {"Conv2D": "convolution 3x3", "MaxPooling2D": "max pooling 2x2", "Softmax": "softmax"}
+    present = dict.fromkeys(kind for kind, _ in boxes)
+    ax.legend(
+        [mpl.patches.Patch(color=kinds[k]) for k in present], [names[k].lower() for k in present],
+        ncols=len(present), loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8,
+    )  # fmt: skip
+    ax.set(ylim=(-34, 34), title=f"{network.name.upper()}: channels or units above, width of the maps below")
+    ax.axis("off")
+    return figure
+
+
+def training_curves(runs: dict) -> Figure:
+    """Draw loss and accuracy of Runs, named by the keys, against the epoch, with the label of each run below."""
+    notes = dict.fromkeys(run.label() for run in runs.values())
+    return history_curves({name: run.history for name, run in runs.items()}, "\n".join(notes))
+
+
+def history_curves(histories: dict, note: str = "") -> Figure:
+    """Draw loss and accuracy against the epoch: solid on held-out images, dashed in training. Histories as in Run.history."""
+    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for i, (name, history) in enumerate(histories.items()):
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            look = {"color": f"C{i}", "marker": "o" if len(epochs) < 30 else None, "ms": 3.5, "lw": 1.5}
+            ax.plot(epochs, history[f"val_{quantity}"], "-", label=f"{name}, held-out", **look)
+            ax.plot(epochs, history[quantity], "--", alpha=0.75, label=f"{name}, training", **look)
+        ax.set(xlabel="epoch", title=quantity)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
+    ax.legend(fontsize=7.5)
+    return under(figure, note)
+
+
+def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Figure:
+    """Draw matrices of row shares (7, 7) side by side with seaborn, titled by their keys; names are the classes in order.
+
+    counts maps some of the keys to the whole numbers that stand in the cells instead of the shares.
+    """
+    figure = Figure(figsize=(WIDTH, (0.62 if len(matrices) > 1 else 0.75) * WIDTH), layout="constrained")
+    for ax, (title, shares) in zip(figure.subplots(1, len(matrices), squeeze=False).flat, matrices.items(), strict=True):
+        whole = (counts or {}).get(title)
+        sns.heatmap(
+            shares, annot=shares if whole is None else whole, fmt=".2f" if whole is None else "d", vmin=0, vmax=1,
+            cmap="Blues", cbar=False, square=True, linewidths=0.5, linecolor="white", annot_kws={"size": 7},
+            xticklabels=names, yticklabels=names, ax=ax,
+        )  # fmt: skip
+        ax.tick_params(labelsize=7.5)
+        ax.set(xlabel="predicted", ylabel="true", title=title)
+    return under(figure, note)
+
+
+def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
+    """Draw one row of table a line: a dot at its value and a bar over its interval, all in [0, 1]. The index names the rows."""
+    figure = Figure(figsize=(WIDTH, 0.27 * len(table) + 0.9), layout="constrained")
+    ax, y = figure.subplots(), np.arange(len(table))[::-1]
+    ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
+    ax.plot(table[value], y, "o", color="C0")
+    ax.set_yticks(y, table.index)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, None))
+    return under(figure, note)

@@ -1,0 +1,204 @@
+"""Runs on disk: where built things lie, the atomic write, the key of a run, save and load.
+
+A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
+
+    run.json           recipe, data, versions, device, seconds; written last, with the checksums of the other files
+    history.csv        one row an epoch: accuracy and loss on the training images, val_ ones on the held-out images
+    predictions.npz    rows, true labels and probabilities of each predicted part, no pickles
+    model.weights.h5   the trained weights
+"""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw3.recipes import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
+
+
+def build_dir() -> Path:
+    """Return the folder of everything made: HW3_BUILD, else `_build` beside hw3."""
+    return Path(os.environ.get("HW3_BUILD") or ROOT / "_build")
+
+
+def write_atomically(path: Path, write: Callable) -> None:
+    """Make the file `path` by `write(file)`, where file is open for binary writing; its folder is made if need be.
+
+    A reader sees the old file or the whole new one, also after a kill or two writers at once: the bytes go to a
+    name of their own in the same folder, which then replaces `path`. Raises what `write` raises, and OSError for a
+    full or read-only disk; nothing is left behind then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash after the rename could leave a whole name on half a file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest(*contents: bytes) -> str:
+    """Return 16 hex digits that change with any of the contents."""
+    h = hashlib.blake2b(digest_size=8)
+    for content in contents:
+        h.update(len(content).to_bytes(8, "big") + content)
+    return h.hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training gave.
+
+    history maps "loss", "accuracy", "val_loss", "val_accuracy" to one value an epoch. predictions maps a part ("held-out",
+    "PublicTest", ...) to (rows in the faces (n,), true labels (n,), 255 where unlabeled, probabilities (n, 7) float32).
+    """
+
+    network: str
+    recipe: Recipe
+    data: str
+    fingerprint: str
+    trained_on: int
+    history: dict[str, list[float]]
+    predictions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    versions: dict[str, str]
+    device: str
+    seconds: float
+    date: str
+
+    def predicted(self, part: str = "held-out") -> tuple[np.ndarray, np.ndarray]:
+        """Return the true and the predicted labels (n,) of a part."""
+        _, labels, probabilities = self.predictions[part]
+        return labels, probabilities.argmax(1)
+
+    def hits(self, part: str = "held-out") -> tuple[int, int]:
+        """Return how many faces of a part were classified correctly, and of how many."""
+        labels, predicted = self.predicted(part)
+        return int((labels == predicted).sum()), len(labels)
+
+    def label(self) -> str:
+        """Return what every figure of results says of its run: data, profile, images, epochs, device."""
+        r = self.recipe
+        return f"{self.data}, profile {r.profile}, {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
+
+
+def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:
+    """Return the key of a run: it changes with everything that decides the result."""
+    decides = {"network": network, "data": fingerprint, "recipe": asdict(recipe), "versions": versions}
+    return digest(json.dumps(decides, sort_keys=True).encode(), *((ROOT / "hw3" / s).read_bytes() for s in SOURCES))
+
+
+def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = None) -> None:
+    """Write a run into a folder that appears whole or not at all; write_weights(path) adds the trained weights."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with open(temporary / "history.csv", "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(run.history)
+            table.writerows(zip(*run.history.values(), strict=True))
+        kinds = ("rows", "labels", "probabilities")
+        arrays = {f"{part}/{kind}": a for part, triple in run.predictions.items() for kind, a in zip(kinds, triple, strict=True)}
+        np.savez_compressed(temporary / "predictions.npz", **arrays)
+        if write_weights:
+            write_weights(str(temporary / "model.weights.h5"))
+        about = {k: v for k, v in vars(run).items() if k not in ("history", "predictions")} | {"recipe": asdict(run.recipe)}
+        about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
+        (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def load(folder: Path) -> Run:
+    """Read a run back. Raises FileNotFoundError where there is none and ValueError where a file of it is damaged."""
+    try:
+        about = json.loads((folder / "run.json").read_text())
+        for name, expected in about.pop("checksums").items():
+            if digest((folder / name).read_bytes()) != expected:
+                raise ValueError(f"{name} does not match its checksum")
+        with open(folder / "history.csv", newline="") as file:
+            names, *rows = csv.reader(file)
+        history = {name: [float(row[i]) for row in rows] for i, name in enumerate(names)}
+        with np.load(folder / "predictions.npz", allow_pickle=False) as saved:
+            parts = {name.split("/")[0]: None for name in saved.files}
+            predictions = {p: tuple(saved[f"{p}/{kind}"] for kind in ("rows", "labels", "probabilities")) for p in parts}
+        return Run(**about | {"recipe": Recipe(**about["recipe"])}, history=history, predictions=predictions)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on path: a second process that wants it waits until the first is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: int = 1) -> Run:
+    """Return the run of a network on faces by a recipe: the one on disk if nothing that decides it changed, else train it.
+
+    fresh trains again in any case. Interrupted trainings go on from their last finished epoch; a damaged run is set aside.
+    """
+    from hw3 import train  # imports Keras: only where there is something to train or to compare versions with
+
+    folder = run_folder(network, faces, recipe)
+    with locked(folder.with_suffix(".lock")):
+        if not fresh:
+            try:
+                return load(folder)
+            except FileNotFoundError:
+                pass
+            except ValueError as error:
+                print(f"hw3: {error}; it is made again", file=sys.stderr)
+        checkpoint = folder.with_suffix(".checkpoint.npz")
+        if fresh:
+            checkpoint.unlink(missing_ok=True)
+        run, model = train.train(network, faces, recipe, checkpoint, verbose)
+        save(run, folder, model.save_weights)
+        checkpoint.unlink(missing_ok=True)
+        return run
+
+
+def run_folder(network: str, faces, recipe: Recipe) -> Path:
+    """Return the folder that the run of a network on faces by a recipe has, whether it exists or not."""
+    from hw3 import train
+
+    name = f"{network}-{recipe.profile}-{key(network, faces.fingerprint, recipe, train.versions())}"
+    return build_dir() / "runs" / name
+
+
+def load_model(network: str, faces, recipe: Recipe):
+    """Return the trained Keras model of a run that is on disk. Raises FileNotFoundError where there is none."""
+    from hw3.models import NETWORKS
+
+    weights = run_folder(network, faces, recipe) / "model.weights.h5"
+    if not weights.exists():
+        raise FileNotFoundError(f"no trained {network} for these faces and profile: run python -m hw3 train {network} first")
+    model = NETWORKS[network]()
+    model.load_weights(weights)
+    return model
