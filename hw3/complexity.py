@@ -148,7 +148,7 @@ def loglog_slope(x, y, level: float = 0.95) -> Slope:
 FIXED = {"n": 48, "C": 64}
 SIZES = {
     "smoke": {"n": (96, 128, 192, 256), "C": (96, 128, 192, 256), "repeats": 5},
-    "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 9},
+    "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 7},
     "full": {"n": (128, 192, 256, 384, 512, 768, 1024), "C": (128, 192, 256, 384, 512, 768, 1024), "repeats": 15},
 }
 
@@ -159,26 +159,30 @@ def measure(profile: str = "quick") -> pd.DataFrame:
     Returns one row a size: varied ("n" or "C"), n, C, multiplications, seconds (the median, after a warm-up).
     KeyError: no such profile.
     """
-    sizes, rows = SIZES[profile], []
-    for varied in ("n", "C"):
-        for size in sizes[varied]:
-            n, c = (size, FIXED["C"]) if varied == "n" else (FIXED["n"], size)
-            work = convolution_cost(n, 3, c, c, p=1).multiplications
-            rows.append((varied, n, c, work, _seconds(n, c, sizes["repeats"])))
-    return pd.DataFrame(rows, columns=["varied", "n", "C", "multiplications", "seconds"])
+    sizes = SIZES[profile]
+    rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
+    calls = [_convolution(n, c) for _, n, c in rows]
+    for call in calls:
+        call()  # the first call compiles
+    # All sizes in turn, again and again: a disturbance from outside then slows all of them, and not one.
+    seconds = np.median([[_seconds(call) for call in calls] for _ in range(sizes["repeats"])], axis=0)
+    times = pd.DataFrame(rows, columns=["varied", "n", "C"])
+    times["multiplications"] = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
+    return times.assign(seconds=seconds)
 
 
-def _seconds(n: int, c: int, repeats: int) -> float:
-    """Return the median seconds of one convolution of an (n, n, c) image with c kernels of 3x3."""
+def _convolution(n: int, c: int):
+    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3 and waits for the result."""
     from keras import ops
 
     random = np.random.default_rng(0)
     image = ops.convert_to_tensor(random.standard_normal((1, n, n, c), dtype=np.float32))
     kernels = ops.convert_to_tensor(random.standard_normal((3, 3, c, c), dtype=np.float32))
-    times = []
-    for _ in range(repeats + 1):
-        start = perf_counter()
-        result = ops.conv(image, kernels, padding="same")
-        ops.convert_to_numpy(result[0, 0, 0, 0])  # waits for the device; fetching all would time the copy
-        times.append(perf_counter() - start)
-    return float(np.median(times[1:]))  # the first call also compiles
+    # Fetching one value waits for the device; fetching all would time the copy.
+    return lambda: ops.convert_to_numpy(ops.conv(image, kernels, padding="same")[0, 0, 0, 0])
+
+
+def _seconds(call) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start

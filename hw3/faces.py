@@ -1,13 +1,12 @@
-"""Faces: FER2013 in any layout that its users have, else the drawn faces. One strict reader for each layout.
+"""Faces: FER2013 in any layout that its users have, else the drawn faces. One strict reader for CSVs, one for images.
 
-    course   train.csv label,feature          test.csv id,feature (no labels: its part is Test)
+    course   train.csv label,feature          test.csv id,feature (unlabeled, its part is Test)
     kaggle   fer2013.csv emotion,pixels,Usage          icml_face_data.csv emotion, Usage, pixels
-    folder   train/<emotion>/*.png|jpg        test/<emotion>/*.png|jpg (names may begin with PublicTest_, PrivateTest_)
+    folder   train/<emotion>/*.png|jpg        test/<emotion>/*.png|jpg (names may begin with PublicTest_ or PrivateTest_)
 
-What is not exactly such data is refused with a FacesError of one line. Columns go by the names in the header (any
-case, order and blanks; others are ignored); a CSV may be gzipped, or alone in a zip. Links are followed, but only
-regular files are read, and folders only at the depth above, so that a link cannot make a loop. One thing cannot be
-seen: a course CSV cut off inside its very last number.
+Columns go by the names in the header: any case, order and blanks; other columns are ignored. A CSV may be gzipped, or alone
+in a zip. All else is refused with a FacesError. Links are followed, but only to regular files and folders, and never deeper
+than above. One thing cannot be seen: a course CSV that is cut off inside its very last number.
 """
 
 import contextlib
@@ -17,7 +16,6 @@ import gzip
 import hashlib
 import io
 import itertools
-import lzma
 import os
 import sys
 import zipfile
@@ -28,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
-from hw3 import runs
+from hw3.runs import ROOT, build_dir, write_atomically
 
 EMOTIONS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 UNLABELED = 255
@@ -37,86 +35,73 @@ TRAINING, TEST = 0, 3
 
 SIDE, PIXELS = 48, 48 * 48
 MAX_LINE = 20_000  # bytes; a row of FER2013 has at most 9,240
-MAX_FACES = 100_000  # FER2013 has 35,887; the limit keeps memory bounded, also for a small zip of a huge file
-MAX_IMAGE = 1_000_000  # bytes read of an image file
-BATCH = 128  # rows parsed at once: about 1 MB, which stays in the processor's cache
+MAX_FACES = 100_000  # FER2013 has 35,887; this bounds the memory, also for a small zip of a huge file
+BATCH = 16  # rows parsed at once: about 130 kB of text, so that every step stays in the processor's cache
 
-# Needed columns of the CSV layouts, the pixels last; a header is tried against them in this order.
-LAYOUTS = {"kaggle": ("emotion", "usage", "pixels"), "train": ("label", "feature"), "test": ("id", "feature")}
-LABELS = {b"%d" % code: code for code in range(len(EMOTIONS))}
-CODES = {"emotion": LABELS, "label": LABELS, "usage": {part.encode(): i for i, part in enumerate(PARTS[:TEST])}}
-STRAY = {"thumbs.db", "desktop.ini", "__macosx"}  # and hidden files: left by desktops, no data
+LAYOUTS = {"kaggle": ("emotion", "usage", "pixels"), "train": ("label", "feature"), "test": ("id", "feature")}  # pixels last
+LABELS = {str(code): code for code in range(len(EMOTIONS))}
+CODES = {"emotion": LABELS, "label": LABELS, "usage": {part: code for code, part in enumerate(PARTS[:TEST])}}
+STRAY = ("thumbs.db", "desktop.ini", "__macosx")  # left by desktops; ignored, like hidden files
 
 
 class FacesError(ValueError):
-    """Bad data, in one line: file, row, column, what was found, what was expected, what to do."""
+    """Bad data, in one line: where, what was found, what was expected, what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Images with their labels and parts; the arrays are read-only, so that the fingerprint stays true."""
+    """Images with their labels and parts. The arrays are made read-only, so that the fingerprint stays true."""
 
-    images: np.ndarray  # uint8 (N, 48, 48), 0 black to 255 white
+    images: np.ndarray  # uint8 (N, 48, 48), 0 is black, 255 is white
     labels: np.ndarray  # uint8 (N,), index into EMOTIONS, or UNLABELED
     part: np.ndarray  # uint8 (N,), index into PARTS
     name: str  # "FER2013" or "drawn faces"
-    source: str  # for people: file and folder names, never a machine's paths
+    source: str  # for people: names of files and folders, never a machine's paths
 
     def __post_init__(self):
-        for field in ("images", "labels", "part"):
-            array = getattr(self, field).view()
+        for array in (self.images, self.labels, self.part):
             array.flags.writeable = False
-            object.__setattr__(self, field, array)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """16 hex digits of the SHA-256 of images, labels and part; the order of the faces matters."""
-        digest = hashlib.sha256()
-        for array in (self.images, self.labels, self.part):
-            digest.update(np.ascontiguousarray(array))
-        return digest.hexdigest()[:16]
+        return _sha(*map(np.ascontiguousarray, (self.images, self.labels, self.part))).hex()[:16]
 
-    def take(self, index):
-        """Return the Faces at `index`, a boolean mask (N,) or an array of positions."""
-        return Faces(self.images[index], self.labels[index], self.part[index], self.name, self.source)
+    def only(self, part_name: str) -> "Faces":
+        """Return the Faces of one of PARTS, perhaps none. Raises ValueError for another name."""
+        rows = self.part == PARTS.index(part_name)
+        return Faces(self.images[rows], self.labels[rows], self.part[rows], self.name, self.source)
 
-    def only(self, part_name):
-        """Return the Faces of one of PARTS, perhaps none; ValueError for another name."""
-        return self.take(self.part == PARTS.index(part_name))
-
-    def counts(self):
-        """Return {part: {emotion: number of faces}} of the parts that are there, "unlabeled" last where there are any."""
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return {part: {emotion: number of faces}} of the parts that are there; "unlabeled" is last, if there are any."""
         table = {}
         for code in np.unique(self.part):
-            count = np.bincount(self.labels[self.part == code], minlength=UNLABELED + 1)
-            row = {emotion: int(n) for emotion, n in zip(EMOTIONS, count, strict=False)}
-            table[PARTS[code]] = row | ({"unlabeled": int(count[UNLABELED])} if count[UNLABELED] else {})
+            n = np.bincount(self.labels[self.part == code], minlength=UNLABELED + 1).tolist()
+            table[PARTS[code]] = dict(zip(EMOTIONS, n, strict=False)) | ({"unlabeled": n[-1]} if n[-1] else {})
         return table
 
 
-def find(data=None):
-    """Return the Faces of `data`, else of HW3_DATA, else of data/ beside the book if it holds something, else drawn().
+def find(data: str | Path | None = None) -> Faces:
+    """Return the Faces of `data`, else of HW3_DATA, else of data/ beside hw3 if it holds something, else the drawn ones.
 
     A relative path counts from the working directory. Raises FacesError; a path that is named is never passed over.
     """
-    path = data or os.environ.get("HW3_DATA")
-    if path:
-        return load(path)
-    default = runs.ROOT / "data"
-    if default.is_dir() and any(not entry.name.startswith(".") for entry in default.iterdir()):
-        return load(default)
-    return drawn()
+    path, usual = data or os.environ.get("HW3_DATA"), ROOT / "data"
+    with _one_line(usual):
+        if not path and os.path.lexists(usual) and not (usual.is_dir() and not _children(usual)):
+            path = usual
+    return load(path) if path else drawn()
 
 
-def load(path):
-    """Return the Faces in `path`: a CSV of any layout, or a directory that holds a layout.
+def load(path: str | Path) -> Faces:
+    """Return the Faces in a CSV of any layout, or in a directory that holds a layout. Raises FacesError.
 
-    Of several layouts in a directory one is taken, in the order fer2013.csv, icml_face_data.csv, train.csv (with
-    test.csv), image folder, test.csv; `source` says so. Images keep the order of the file; those of a folder are
-    ordered by part, file name and emotion. The arrays are cached under the build directory. Raises FacesError.
+    Of several layouts in a directory the first of these is read, and `source` says so: fer2013.csv, icml_face_data.csv,
+    train.csv (with test.csv), image folder, test.csv. Faces keep the order of the file; those of a folder are in the
+    order of part, file name, emotion. The arrays are cached under build_dir() until a file or this one changes.
     """
     path = Path(path)
     with _one_line(path):
@@ -126,30 +111,24 @@ def load(path):
         def make():
             arrays = read(files)
             if _stamp(_discover(path)[1]) != stamp:
-                raise FacesError(f"{_name(path)}: changed while it was read; load it again when it is complete")
+                raise _bad(_name(path), "that it changed while it was read", "it at rest", "load it again")
             return arrays
 
-        place = str(path.resolve())
-        name = f"{read.__name__.removeprefix('_read_')}-{_sha(place).hex()[:16]}.faces"
-        code = Path(__file__).read_bytes()
-        return Faces(*_cached(name, _sha(f"{place}\n{stamp}\n{_sha(code).hex()}"), make), "FER2013", source)
+        place = os.path.realpath(path)
+        key = _sha(f"{place}\n{stamp}\n{Path(__file__).read_bytes()}")
+        return Faces(*_cached(f"faces-{_sha(place).hex()[:16]}", key, make), "FER2013", source)
 
 
-def parse_test(path):
-    """Return the ids (list of str, as in the file) and images, uint8 (N, 48, 48), of a test CSV id,feature.
-
-    Raises FacesError, also for an id that comes twice.
-    """
+def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
+    """Return the ids, as in the file, and the images, uint8 (N, 48, 48), of a test CSV id,feature. Raises FacesError."""
     path = Path(path)
     with _one_line(path):
-        if not path.is_file():
-            raise FacesError(f"{_name(path)}: found no such file, expected a CSV with the columns id,feature; check it")
-        images, columns = _read_csv(path, ("test",))
-        return columns["id"], images
+        images, _, _, ids = _read_csv(path, ("test",))
+        return ids, images
 
 
-def drawn(n=10_000, seed=0):
-    """Return n drawn faces: 80% Training, then 10% PublicTest and 10% PrivateTest; always the same for one seed."""
+def drawn(n: int = 10_000, seed: int = 0) -> Faces:
+    """Return n drawn faces, the same for the same seed: 80% Training, 10% PublicTest, 10% PrivateTest, in this order."""
     from hw3 import drawn as painter
 
     def make():
@@ -158,324 +137,271 @@ def drawn(n=10_000, seed=0):
         part[n * 8 // 10 :], part[n * 9 // 10 :] = 1, 2
         return images, labels, part
 
-    key = f"{_sha(Path(painter.__file__).read_bytes()).hex()} {n} {seed} NumPy {np.__version__}"
-    return Faces(*_cached(f"drawn-{n}-{seed}.faces", _sha(key), make), "drawn faces", f"drawn by hw3, seed {seed}")
-
-
-# ---- which files
+    key = _sha(f"{n} {seed} NumPy {np.__version__} {Path(painter.__file__).read_bytes()} {Path(__file__).read_bytes()}")
+    return Faces(*_cached(f"drawn-{n}-{seed}", key, make), "drawn faces", f"drawn by hw3, seed {seed}")
 
 
 def _discover(path):
-    """Return (source, files, reader) of a path; each of files is a tuple that begins with its path."""
+    """Return (source, files, reader) of a path; files is a list of tuples that begin with a path, as the reader wants them."""
     if path.is_file():
         return _name(path), [(path, tuple(LAYOUTS))], _read_csvs
-    if not path.is_dir():
-        raise FacesError(f"{_show(path)}: found nothing there, expected a file or a directory; check the path")
-    there = _entries(path)
+    if not path.exists():
+        raise _bad(ascii(str(path)), "nothing there", "a file or a directory", "check the path")
+    names = sorted(child.name for child in _children(path))
 
     def table(stem, layout):
-        names = [f"{stem}.csv{end}" for end in ("", ".gz", ".zip") if f"{stem}.csv{end}" in there]
-        return [(Path(there[name].path), (layout,)) for name in names[:1]]
+        return [(path / f, (layout,)) for f in (f"{stem}.csv", f"{stem}.csv.gz", f"{stem}.csv.zip") if f in names][:1]
 
     train, test = table("train", "train"), table("test", "test")
-    tables = [table("fer2013", "kaggle"), table("icml_face_data", "kaggle"), train and train + test]
-    folders = [there[name] for name in ("train", "test") if name in there and there[name].is_dir()]
-    choices = [(" and ".join(_name(f) for f, _ in files), files) for files in tables if files]
-    choices += [("the image folder " + " and ".join(_name(f) + "/" for f in folders), None)] if folders else []
-    choices += [(_name(test[0][0]), test)] if test and not train else []
-    if not choices:
-        found = ", ".join(sorted(_show(name) for name in there)[:4]) or "nothing"
-        expected = "fer2013.csv, icml_face_data.csv, train.csv, test.csv or folders train and test"
-        raise FacesError(f"{_name(path)}: found {found}, expected {expected}; put the data there, or name another path")
-    (source, files), *others = choices
-    if others:
-        source += f" (not read: {', '.join(name for name, _ in others)})"
-    return (source, files, _read_csvs) if files else (source, _images(folders), _read_images)
+    folders = [path / f for f in ("train", "test") if f in names and (path / f).is_dir()]
+    choices = [table("fer2013", "kaggle"), table("icml_face_data", "kaggle"), train and train + test, folders, not train and test]
+    titles = [" and ".join(f"{f.name}/" if f in folders else f[0].name for f in choice) for choice in choices if choice]
+    if not titles:
+        expected = "fer2013.csv, icml_face_data.csv, train.csv, test.csv, or folders train and test"
+        raise _bad(_name(path), ", ".join(map(_show, names[:3])) or "nothing", expected, "put one there")
+    source = titles[0] + (f" (not read: {', '.join(titles[1:])})" if titles[1:] else "")
+    choice = next(filter(None, choices))
+    return (source, _images(folders), _read_images) if choice is folders else (source, choice, _read_csvs)
 
 
-def _entries(folder):
-    """Return {lower-case name: entry} of a folder without hidden and stray files."""
-    with os.scandir(folder) as scan:
-        entries = [e for e in scan if not e.name.startswith(".") and e.name.lower() not in STRAY]
-    there = {e.name.lower(): e for e in entries}
-    if len(there) < len(entries):
-        names = ", ".join(_name(e) for e in entries if e is not there[e.name.lower()])
-        raise FacesError(f"{_name(folder)}: found {names} twice but for the case, expected it once; rename or remove one")
-    return there
+def _children(folder):
+    """Return the entries of a folder, in any order, without hidden and stray ones."""
+    with os.scandir(folder) as entries:
+        return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in STRAY]
 
 
 def _images(folders):
     """Return (path, part, label) of every image in the folders train and test, ordered by part, file name, label."""
-    emotions = [emotion.lower() for emotion in EMOTIONS]
-    files = []
+    wanted, files = [emotion.lower() for emotion in EMOTIONS], []
     for top in folders:
-        parts = PARTS[:1] if top.name.lower() == "train" else PARTS[1:]
-        there = _entries(top)
-        for name in sorted(set(there) ^ set(emotions)):
-            found = "found it" if name in there else "not found"
-            raise FacesError(f"{_name(top)}/{_show(name)}: {found}, expected the folders {' '.join(emotions)}; correct it")
-        for label, emotion in enumerate(emotions):
-            if not there[emotion].is_dir():
-                raise FacesError(f"{_name(top)}/{emotion}: found a file, expected a folder of images; replace it")
-            with os.scandir(there[emotion]) as scan:
-                images = [e for e in scan if not e.name.startswith(".") and e.name.lower() not in STRAY]
-            for image in images:
-                where = f"{_name(top)}/{emotion}/{_name(image)}"
+        parts, default = (PARTS[1:], TEST) if top.name == "test" else (PARTS[:1], TRAINING)
+        emotions = sorted(_children(top), key=lambda entry: entry.name.lower())
+        names = [entry.name.lower() for entry in emotions]
+        odd = [_show(name) for name in sorted({*names, *wanted}) if (names.count(name), wanted.count(name)) != (1, 1)]
+        if odd:
+            expected = f"one folder for each of {', '.join(wanted)}"
+            raise _bad(f"{top.name}/", f"missing, unknown or twice: {', '.join(odd[:3])}", expected, "correct the names")
+        for emotion in emotions:
+            label = wanted.index(emotion.name.lower())
+            for image in _children(emotion.path):
                 if not image.is_file() or not image.name.lower().endswith((".png", ".jpg", ".jpeg")):
-                    raise FacesError(f"{where}: found no image file, expected .png or .jpg files only; remove it")
-                prefix = image.name.partition("_")[0]
-                if prefix in PARTS and prefix not in parts:
-                    raise FacesError(f"{where}: found {prefix} in {_name(top)}, expected {' or '.join(parts)}; move it")
-                part = PARTS.index(prefix if prefix in PARTS else parts[-1])
-                files.append((part, image.name, label, image.path))
+                    raise _bad(_name(image, 3), "no image file", "only .png and .jpg files", "move it away")
+                usage = image.name.partition("_")[0]
+                if usage in PARTS and usage not in parts:
+                    raise _bad(_name(image, 3), f"{usage} in {top.name}/", " or ".join(parts), "move or rename it")
+                files.append((PARTS.index(usage) if usage in parts else default, image.name, label, image.path))
     if not 0 < len(files) <= MAX_FACES:
-        raise FacesError(f"{_name(folders[0])}: found {len(files)} images, expected 1 to {MAX_FACES}; check the folder")
+        raise _bad(f"{folders[0].name}/", f"{len(files)} images", f"1 to {MAX_FACES}", "check the folder")
     return [(path, part, label) for part, _, label, path in sorted(files)]
 
 
 def _stamp(files):
-    """Return a digest of what tells that a file has changed: size and times, of every file."""
+    """Return text that tells whether a file has changed: its path, size and times."""
     stats = ((path, os.stat(path)) for path, *_ in files)
-    lines = (f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}\n" for path, s in stats)
-    return _sha("".join(lines)).hex()
-
-
-# ---- one reader for each kind of file; each returns images, labels, part
+    return "\n".join(f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}" for path, s in stats)
 
 
 def _read_csvs(files):
-    tables = [_read_csv(path, layouts) for path, layouts in files]
-    images, labels, part = [], [], []
-    for pixels, columns in tables:
-        n = len(pixels)
-        images.append(pixels)
-        labels.append(columns.get("emotion") or columns.get("label") or [UNLABELED] * n)
-        part.append(columns.get("usage") or [TEST if "id" in columns else TRAINING] * n)
-    join = itertools.chain.from_iterable
-    images = images[0] if len(images) == 1 else np.concatenate(images)
-    return images, np.array([*join(labels)], np.uint8), np.array([*join(part)], np.uint8)
+    """Return images, labels and part of CSVs, one after another; files are (path, layouts that it may have)."""
+    tables = [_read_csv(*file)[:3] for file in files]
+    return tables[0] if len(tables) == 1 else [np.concatenate(arrays) for arrays in zip(*tables, strict=True)]
 
 
 def _read_csv(path, layouts):
-    """Return the images, uint8 (n, 48, 48), and {column: list of codes or ids} of a CSV in one of the layouts."""
-    lines = _lines(path)
-    where, header = next(lines, (None, None))
+    """Return images, labels, part, and the ids (list of str, empty if the layout has none) of a CSV in one of the layouts."""
+    rows = _rows(path)
+    where, header = next(rows, (None, None))
     if where is None:
-        raise FacesError(f"{_name(path)}: found an empty file, expected a CSV; replace it")
-    names = [field.decode().strip().lower() for field in _fields(header, where)]
-    fits = [LAYOUTS[layout] for layout in layouts if all(names.count(name) == 1 for name in LAYOUTS[layout])]
-    if not fits:
-        expected = " or ".join(",".join(LAYOUTS[layout]) for layout in layouts)
-        raise FacesError(f"{where}: found the header {_show(header)}, expected {expected}; name the columns so, with commas")
-    *keys, pixels = fits[0]
-    columns, ids, blocks = {key: [] for key in keys}, {}, []
-    while batch := list(itertools.islice(lines, BATCH)):
-        texts = []
-        for where, line in batch:
-            fields = _fields(line, where)
+        raise _bad(_name(path), "an empty file", "a CSV", "copy it anew")
+    names = [name.strip(" ").lower() for name in header]
+    layout = next((LAYOUTS[key] for key in layouts if all(names.count(name) == 1 for name in LAYOUTS[key])), None)
+    if layout is None:
+        expected = " or ".join(",".join(LAYOUTS[key]) for key in layouts)
+        raise _bad(where, f"the header {_show(','.join(header))}", expected, "name the columns so, with commas between")
+    *keys, pixels = layout
+    columns, lines, blocks = {key: [] for key in keys}, {}, []
+    while batch := list(itertools.islice(rows, BATCH)):
+        for where, fields in batch:
             if len(fields) != len(names):
-                raise FacesError(f"{where}: found {len(fields)} columns, expected {len(names)} as in the header; correct it")
-            cells = dict(zip(names, fields, strict=True))
-            texts.append(cells[pixels].strip(b" "))
+                raise _bad(where, f"{len(fields)} columns", f"{len(names)} as in the header")
             for key in keys:
-                cell = cells[key].strip(b" ")
-                if key == "id":
-                    if not cell or ids.setdefault(cell, where) is not where:
-                        found = f"{_show(cell)} again, as in {ids[cell]}" if cell else "no id"
-                        raise FacesError(f"{where}, column id: found {found}, expected one id a row; correct it")
-                    columns[key].append(cell.decode())
-                elif cell in CODES[key]:
-                    columns[key].append(CODES[key][cell])
-                else:
-                    expected = "0 to 6" if key != "usage" else ", ".join(PARTS[:TEST])
-                    raise FacesError(f"{where}, column {key}: found {_show(cell)}, expected {expected}; correct the row")
-        block = _parse(texts)
-        if block is None:
-            block = np.array([_parse_row(text, f"{w}, column {pixels}") for text, (w, _) in zip(texts, batch, strict=True)])
-        blocks.append(block)
-        if len(blocks) * BATCH > MAX_FACES + BATCH:
-            raise FacesError(f"{where}: found more than {MAX_FACES} rows, expected FER2013 (35,887); check the file")
+                cell, codes = fields[names.index(key)].strip(" "), CODES.get(key)
+                if cell not in codes if codes else not cell:
+                    raise _bad(f"{where}, column {key}", _show(cell), ", ".join(codes or ["an id"]))
+                if not codes and lines.setdefault(cell, where) != where:
+                    raise _bad(f"{where}, column {key}", f"{_show(cell)} as in {lines[cell]}", "each id once")
+                columns[key].append(codes[cell] if codes else cell)
+        texts = [(f"{where}, column {pixels}", fields[names.index(pixels)].strip(" ")) for where, fields in batch]
+        block = _parse([text for _, text in texts])
+        blocks.append(np.array([_parse_slowly(*text) for text in texts]) if block is None else block)
+        if len(blocks) * BATCH > MAX_FACES:
+            raise _bad(where, f"over {MAX_FACES} rows", "FER2013 (35,887)", "check the file")
     if not blocks:
-        raise FacesError(f"{_name(path)}: found no row below the header, expected one face a row; replace the file")
-    return np.concatenate(blocks).reshape(-1, SIDE, SIDE), columns
+        raise _bad(_name(path), "only a header", "a row for each face", "copy it anew")
+    images = np.concatenate(blocks).reshape(-1, SIDE, SIDE)
+    labels = columns.get("emotion") or columns.get("label") or [UNLABELED] * len(images)
+    part = columns.get("usage") or [TEST if "id" in columns else TRAINING] * len(images)
+    return images, np.array(labels, np.uint8), np.array(part, np.uint8), columns.get("id", [])
 
 
 def _parse(texts):
     """Return rows of pixels as uint8 (n, 2304); None unless each is 2,304 numbers of 1 to 3 digits, one space apart.
 
-    All rows at once: a number ends before each space, and its value is that of its last two digits and 100 times its
-    third last, if it has three. A digit is its character less 48, in uint8, so every other character is above 9.
+    All rows at once, byte by byte: the number before a space is its last two digits plus 100 times a third before them. A
+    digit is its character less 48; as uint8 every other character comes out above 9, and is made 0.
     """
-    text = np.frombuffer(b"  " + b" ".join(texts) + b" ", np.uint8)  # two in front: a number may look three back
-    spaces = np.flatnonzero(text == ord(" "))[2:]
-    row_ends = 1 + np.cumsum([len(row) + 1 for row in texts])
+    text = np.frombuffer(f"   {' '.join(texts)} ".encode(), np.uint8)  # three in front: one can always look three back
     digits = text - np.uint8(ord("0"))
-    other = digits > 9
+    is_digit = digits < 10
+    digits *= is_digit
+    spaces = np.flatnonzero(text[3:] == ord(" "))
+    row_ends = np.cumsum([len(row) + 1 for row in texts]) - 1
     if len(spaces) != PIXELS * len(texts) or (spaces[PIXELS - 1 :: PIXELS] != row_ends).any():
         return None
-    width = np.diff(spaces, prepend=1) - 1
-    if np.count_nonzero(other) != len(spaces) + 2 or width.min() < 1 or width.max() > 3:
+    pairs = is_digit[1:] & is_digit[:-1]
+    other = np.count_nonzero(is_digit) + len(spaces) + 3 != len(text)
+    if other or not (is_digit[3:] | is_digit[2:-1]).all() or (pairs[2:] & pairs[:-2]).any():  # two spaces, or four digits
         return None
-    digits[other] = 0
-    low = (digits[1:] + np.uint8(10) * digits[:-1])[spaces - 2]
-    high = digits[spaces - 3] * (width == 3)
-    if ((high > 2) | ((high == 2) & (low > 55))).any():
-        return None
-    return (low + np.uint8(100) * high).reshape(-1, PIXELS)
+    numbers = digits[:-3] * pairs[:-2] * np.uint16(100)
+    numbers += digits[1:-2] * np.uint8(10) + digits[2:-1]
+    numbers = numbers[spaces]
+    return numbers.astype(np.uint8).reshape(-1, PIXELS) if numbers.max() <= 255 else None
 
 
-def _parse_row(text, where):
-    """Return one row of pixels, slowly: spaces may be doubled, and what is wrong is named."""
-    values = [value for value in text.split(b" ") if value]
-    for number, value in enumerate(values, 1):
-        if not value.isdigit() or len(value) > 3 or int(value) > 255:
-            raise FacesError(f"{where}: found pixel {number} {_show(value)}, expected a number 0 to 255; correct the row")
+def _parse_slowly(where, text):
+    """Return one row of pixels, uint8 (2304,), also if spaces are doubled; a FacesError names what is wrong."""
+    values = [value for value in text.split(" ") if value]
+    for i, value in enumerate(values, 1):
+        if not (value.isascii() and value.isdigit() and len(value) <= 3 and int(value) <= 255):
+            raise _bad(where, f"{_show(value)} as pixel {i}", "0 to 255")
     if len(values) != PIXELS:
-        raise FacesError(f"{where}: found {len(values)} pixels, expected 2304 (48 x 48); correct or remove the row")
+        raise _bad(where, f"{len(values)} pixels", "2304 (48 x 48)")
     return np.array([int(value) for value in values], np.uint8)
 
 
-def _lines(path):
-    """Yield ("file, line n", the line as bytes without its end) of a text file; blank lines may only end it."""
-    blank = None
+def _rows(path):
+    """Yield ("file, line n", list of fields) of a CSV in UTF-8; blank lines may only end it."""
+    name, blank = _name(path), None
     with _open(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
-            where = f"{_name(path)}, line {number}"
+            where = f"{name}, line {number}"
             if len(line) == MAX_LINE:
-                raise FacesError(f"{where}: found over {MAX_LINE} bytes, expected a row of 2304 pixels; check the file")
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                found = f"byte {line[error.start]:#04x} at {error.start + 1}"
-                raise FacesError(f"{where}: found {found}, expected UTF-8 text; save it as UTF-8, or copy it anew") from None
+                raise _bad(where, f"{MAX_LINE} bytes without an end", "a row of 2304 pixels", "check the file")
             if b"\0" in line:
-                raise FacesError(f"{where}: found a NUL byte, expected text; the file is damaged or no CSV: copy it anew")
-            line = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").rstrip(b"\r\n")
-            if not line.strip(b" "):
-                blank = blank or where
-            elif blank:
-                raise FacesError(f"{blank}: found a blank line, expected a row; remove it")
+                raise _bad(where, "a NUL byte", "text", "copy the file anew, or unpack it")
+            try:
+                line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                fields = next(csv.reader([line], strict=True)) if '"' in line else line.split(",")
+            except UnicodeDecodeError as error:
+                raise _bad(
+                    where, f"byte {error.object[error.start]:#04x}", "UTF-8 text", "save it as UTF-8, or copy it anew"
+                ) from None
+            except csv.Error:
+                raise _bad(where, "a quote out of place", "quotes around whole fields") from None
+            if blank and line.strip():
+                raise _bad(blank, "a blank line", "a row", "remove the line")
+            if line.strip():
+                yield where, fields
             else:
-                yield where, line
+                blank = blank or where
 
 
-def _fields(line, where):
-    """Return the fields of a CSV line, as bytes."""
-    if b'"' not in line:
-        return line.split(b",")
-    try:
-        return [field.encode() for field in next(csv.reader([line.decode()], strict=True))]
-    except csv.Error:
-        raise FacesError(f"{where}: found a quote out of place, expected quotes around whole fields; correct it") from None
-
-
-@contextlib.contextmanager
 def _open(path):
-    """Open a plain, gzipped or zipped file (what it is, its first bytes say) for buffered binary reading."""
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(path, "rb"))
-            magic = file.peek(4)[:4]
-            if magic[:2] == b"\x1f\x8b":
-                file = stack.enter_context(gzip.open(file))
-            elif magic[:4] in (b"PK\3\4", b"PK\5\6"):
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                names = [n for n in archive.namelist() if n.lower().endswith(".csv") and not n.startswith("__MACOSX")]
-                if len(names) != 1:
-                    raise FacesError(f"{_name(path)}: found {len(names)} CSV files in it, expected one; unpack it")
-                file = stack.enter_context(archive.open(names[0]))
-            yield stack.enter_context(io.BufferedReader(file, 1 << 20))
-    # RuntimeError is zipfile's word for a password, NotImplementedError for a method that it does not know.
-    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
-        raise FacesError(f"{_name(path)}: found a damaged archive ({error}), expected a whole one; copy it anew") from None
+    """Return a file for reading bytes, unpacked if its first bytes are those of gzip or zip."""
+    with open(path, "rb") as file:
+        magic = file.read(2)
+    if magic != b"PK":
+        return io.BufferedReader((gzip.open if magic == b"\x1f\x8b" else open)(path, "rb"), 1 << 20)
+    archive = zipfile.ZipFile(path)
+    members = [m for m in archive.infolist() if m.filename.endswith(".csv") and not m.filename.startswith("__MACOSX/")]
+    plain = [m for m in members if m.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not m.flag_bits & 1]
+    if len(members) != 1 or not plain:
+        raise _bad(_name(path), f"{len(members)} CSV files, {len(plain)} without a password", "one without", "unpack it")
+    return io.BufferedReader(archive.open(members[0]), 1 << 20)
 
 
 def _read_images(files):
-    canvas = Image.new("L", (SIDE, SIDE * len(files)))  # pasting is quicker than one array an image
+    """Return images, labels and part of image files, given as (path, part, label)."""
+    canvas = Image.new("L", (SIDE, SIDE * len(files)))  # one picture of all is quicker than an array of each
     for i, (path, _, _) in enumerate(files):
-        canvas.paste(_read_image(path, "/".join(_name(p) for p in path.split(os.sep)[-3:])), (0, SIDE * i))
-    images = np.array(canvas).reshape(-1, SIDE, SIDE)
-    return images, *(np.array([file[i] for file in files], np.uint8) for i in (2, 1))
+        canvas.paste(_read_image(path), (0, SIDE * i))
+    part, labels = np.array([file[1:] for file in files], np.uint8).T.copy()
+    return np.asarray(canvas).reshape(-1, SIDE, SIDE), labels, part
 
 
-def _read_image(path, where):
-    """Return a grey 48 x 48 Pillow image; colors are read only if they are all grey."""
+def _read_image(path):
+    """Return the image as Pillow's 8-bit grey; one with colors is read only if all of them are grey and opaque."""
     with open(path, "rb") as file:
-        data = file.read(MAX_IMAGE)
+        data = file.read(100_000)  # far more than 48 x 48 pixels need
     png = data.startswith(b"\x89PNG")
     try:
-        # Twice as quick as Image.open, which tries each format; nothing is decoded before the size is known.
+        # Not Image.open: it tries each format, which takes as long as the reading. Nothing is decoded before the size is known.
         image = (PngImagePlugin.PngImageFile if png else JpegImagePlugin.JpegImageFile)(io.BytesIO(data))
-        found = "16-bit" if png and data[24] == 16 else image.mode
         if image.size == (SIDE, SIDE):
             image.load()
-    except Exception:  # for a broken file Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
-        raise FacesError(f"{where}: found no readable image, expected a whole PNG or JPEG; copy it anew") from None
-    if image.size != (SIDE, SIDE):
-        raise FacesError(f"{where}: found {'x'.join(map(str, image.size))} pixels, expected 48x48; crop or remove it")
-    if found in ("RGB", "RGBA", "LA", "P"):
+    except Exception:  # for a broken file Pillow raises OSError, SyntaxError, ValueError, struct.error and others
+        raise _bad(_name(path, 3), "no readable image", "a whole PNG or JPEG", "copy it anew, or move it away") from None
+    found = f"{image.width}x{image.height} {'16-bit' if png and data[24] == 16 else image.mode}"
+    if found in ("48x48 P", "48x48 LA", "48x48 RGB", "48x48 RGBA"):
         red, green, blue, alpha = image.convert("RGBA").split()
         if red == green == blue and alpha.getextrema() == (255, 255):
             return red
-        found = "colors or transparency"
-    if found != "L":
-        raise FacesError(f"{where}: found {found}, expected 8-bit grey; convert or remove it")
+        found += " with colors or transparency"
+    if found != "48x48 L":
+        raise _bad(_name(path, 3), found, "48x48 L (8-bit grey)", "convert it, or move it away")
     return image
 
 
-# ---- cache and small helpers
-
-
 def _cached(name, key, make):
-    """Return images, labels and part from the cache file `name` if it was made under `key`, else make and keep them.
+    """Return images, labels and part from the cache file `name` if it was made under `key`; else make and keep them.
 
-    The file: key (32 bytes), the three arrays, SHA-256 of all that. It holds bytes only, so reading it runs no code.
+    The file is key (32 bytes), the three arrays, SHA-256 of all that: bytes only, so that reading it can run no code.
     """
-    path = runs.build_dir() / "cache" / name
+    path = build_dir() / "cache" / name
     with contextlib.suppress(OSError):
-        data = memoryview(path.read_bytes())
-        body, row = data[32:-32], PIXELS + 2
-        if len(data) < 64 or _sha(data[:-32]) != data[-32:]:
-            print(f"{_name(path)}: the cache is damaged; it is made again", file=sys.stderr)
-        elif data[:32] == key:
-            images, labels, part = np.split(np.frombuffer(body, np.uint8), np.array([PIXELS, row - 1]) * (len(body) // row))
-            return images.reshape(-1, SIDE, SIDE), labels, part
+        data = np.fromfile(path, np.uint8)
+        if _sha(data[:-32]) != data[-32:].tobytes():
+            print(f"hw3: the cache {name} is damaged; it is made again", file=sys.stderr)
+        elif data[:32].tobytes() == key:
+            n = (len(data) - 64) // (PIXELS + 2)
+            images, labels, part = np.split(data[32:-32], [n * PIXELS, n * (PIXELS + 1)])
+            return images.reshape(n, SIDE, SIDE), labels, part
     arrays = make()
-    digest = hashlib.sha256()
-
-    def write(file):
-        for piece in (key, *map(np.ascontiguousarray, arrays)):
-            digest.update(piece)
-            file.write(piece)
-        file.write(digest.digest())
-
+    pieces = (key, *map(np.ascontiguousarray, arrays))
     try:
-        runs.write_atomically(path, write)
+        write_atomically(path, lambda file: file.writelines((*pieces, _sha(*pieces))))
     except OSError as error:
-        print(f"{_name(path)}: the faces are not cached ({error.strerror})", file=sys.stderr)
+        print(f"hw3: the faces are not cached: {error.strerror or error}", file=sys.stderr)
     return arrays
 
 
-def _sha(data):
-    return hashlib.sha256(data.encode(errors="surrogateescape") if isinstance(data, str) else data).digest()
+def _sha(*pieces):
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(os.fsencode(piece) if isinstance(piece, str) else piece)
+    return digest.digest()
+
+
+def _bad(where, found, expected, to_do="correct or remove the row"):
+    return FacesError(f"{where}: found {found}, expected {expected}; {to_do}")
 
 
 def _show(found):
-    """Return what was found, short, quoted and printable."""
-    text = found.decode(errors="backslashreplace") if isinstance(found, bytes) else str(found)
-    return ascii(text if len(text) <= 40 else text[:37] + "...")
+    """Return what was found, short, quoted and in ASCII."""
+    return ascii(str(found) if len(str(found)) <= 40 else f"{str(found)[:37]}...")
 
 
-def _name(path):
-    """Return the last name of a path or entry, printable on one line."""
-    return "".join(c if c.isprintable() else "?" for c in os.path.basename(path) or str(path))
+def _name(path, last=1):
+    """Return the last names of a path, printable on one line."""
+    name = "/".join(Path(path).parts[-last:]) or "."
+    return name if name.isprintable() else ascii(name)
 
 
 @contextlib.contextmanager
 def _one_line(path):
-    """Turn what the system refuses (no permission, a disk error) into a FacesError."""
+    """Turn what the system, gzip or zipfile refuse into a FacesError."""
     try:
         yield
-    except OSError as error:
-        name = _name(error.filename or path)
-        raise FacesError(f"{name}: cannot be read ({error.strerror or error}); check the file's permissions") from None
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        name, reason = _name(getattr(error, "filename", None) or path), getattr(error, "strerror", None) or error
+        raise _bad(name, f"it unreadable ({_show(reason)})", "a whole file that may be read", "check it") from None

@@ -29,6 +29,18 @@ def percent(hits: int, n: int) -> str:
     return f"{p:.1%} (95% interval {low:.1%} to {high:.1%}, n = {n:,})"
 
 
+def difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return accuracy of first minus accuracy of second on the same n images, and its normal interval for paired data."""
+    d = (first == labels).astype(float) - (second == labels)
+    half = stats.norm.ppf((1 + level) / 2) * d.std() / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
+def points(value: float, low: float, high: float) -> str:
+    """Return a difference for prose: "+12.5 points (95% interval +9.1 to +15.9)"."""
+    return f"{value * 100:+.1f} points (95% interval {low * 100:+.1f} to {high * 100:+.1f})"
+
+
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return the (7, 7) counts, rows true, columns predicted."""
     return sk.confusion_matrix(labels, predicted, labels=range(N_CLASSES))

@@ -7,14 +7,17 @@ be turned is an `Interactive`.
 import html
 import json
 from pathlib import Path
+from zlib import crc32
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
+from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 HERE = Path(__file__).parent
 PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
@@ -26,9 +29,14 @@ def style() -> None:
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
     mpl.rcParams.update({"figure.dpi": 110, "savefig.dpi": 220, "figure.facecolor": "white", "axes.titleweight": "bold"})
     if get_ipython() is not None:  # in a notebook: PNGs of twice the pixels, shown at the same size
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
+        import matplotlib_inline.backend_inline  # noqa: F401  registers its own way to show figures, so it comes first
 
-        set_matplotlib_formats("retina")
+        get_ipython().display_formatter.formatters["image/png"].for_type(Figure, _sharp)
+
+
+def _sharp(figure: Figure) -> tuple[str, dict]:
+    png, size = retina_figure(figure, base64=True, bbox_inches="tight")
+    return png, {"width": size["width"]}  # without a height, which would stretch the figure where a page is narrower
 
 
 class Interactive:
@@ -44,6 +52,14 @@ class Interactive:
         new MutationObserver(color).observe(document.documentElement, {attributeFilter: ["data-theme"]});
         color();"""
 
+    # The book's dark theme puts a light panel under HTML; ours needs none.
+    PANEL = """<style>
+        .hw3-interactive { overflow: hidden; }
+        html[data-theme="dark"] .bd-content div.cell_output .text_html:has(div.hw3-interactive) {
+            background: none; color: inherit;
+        }
+        </style>"""
+
     def __init__(self, figure, name: str, label: str):
         self.figure, self.name, self.label = figure, name, label
 
@@ -52,20 +68,24 @@ class Interactive:
             full_html=False,
             include_plotlyjs=PLOTLY_SCRIPT,
             div_id=self.name,
-            config={"responsive": True, "displaylogo": False},
+            config={"responsive": True, "displaylogo": False, "scrollZoom": False},  # the wheel scrolls the page
             post_script=self.FOLLOW_THEME,
         )
         return {
             "application/vnd.plotly.v1+json": json.loads(self.figure.to_json()),
-            "text/html": f'<div role="img" aria-label="{html.escape(self.label)}">{page}</div>',
+            "text/html": self.PANEL
+            + f'<div class="hw3-interactive" role="figure" aria-label="{html.escape(self.label)}">{page}</div>',
             "text/plain": self.label,
         }
 
 
-def table(frame: pd.DataFrame, digits: int = 4):
+def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index."""
-    shown = frame.style.format(thousands=",", precision=digits).hide(axis="index")
-    return shown.set_table_attributes('class="dataframe"')  # the class that the book's themes know
+    name = f"{crc32(frame.to_csv().encode()):x}"  # pandas would draw a random one, and a page would never be the same twice
+    shown = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')  # a class the themes know
+    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em; white-space: nowrap"}
+    first = {"selector": "th:first-child, td:first-child", "props": "text-align: left"}
+    return shown.format(thousands=",", precision=digits).hide(axis="index").set_table_styles([cells, first])
 
 
 def calculator() -> HTML:
@@ -124,7 +144,7 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
     """
     import plotly.graph_objects as go
 
-    blue, orange, green, red, gray = (mpl.colors.to_hex(c) for c in np.array(sns.color_palette("colorblind"))[[0, 1, 2, 3, 7]])
+    blue, orange, green, pink, gray = (mpl.colors.to_hex(c) for c in np.array(sns.color_palette("colorblind"))[[0, 1, 2, 4, 7]])
     figure = go.Figure()
 
     def segments(starts, ends, **options):
@@ -143,16 +163,17 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
         x=x[:, 0], y=x[:, 1], z=x[:, 2], text=[str(i + 1) for i in range(len(x))], mode="markers+text",
         marker={"size": 5, "color": blue}, textposition="top center", name="samples", hovertemplate=hover,
     )  # fmt: skip
-    segments(rebuilt, x, line={"color": red, "width": 5}, name="residuals", hoverinfo="skip")
-    for i, (axis, length, color) in enumerate(zip(axes, lengths, (orange, green, "#9467bd"), strict=True), 1):
+    segments(rebuilt, x, line={"color": blue, "width": 4}, name="residuals", hoverinfo="skip")
+    for i, (axis, length, color) in enumerate(zip(axes, lengths, (orange, green, pink), strict=True), 1):
         ends = mean + 2 * length * np.array([[-1], [1]]) * axis  # two standard deviations each way
         segments(ends[:1], ends[1:], line={"color": color, "width": 7}, name=f"axis {i}", hoverinfo="name")
-    faint = "rgba(128,128,128,0.4)"
+    faint = "#a0a0a0"
     box = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": faint, "zerolinecolor": faint}
-    camera = {"eye": {"x": 1.5, "y": -1.5, "z": 0.7}}
+    camera = {"eye": {"x": 1.1, "y": -1.4, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.15}}
     figure.update_layout(
-        height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, paper_bgcolor="rgba(0,0,0,0)", font={"color": "#808080"},
+        height=460, margin={"l": 0, "r": 0, "t": 0, "b": 0}, paper_bgcolor="rgba(0,0,0,0)", font={"color": "#808080"},
         legend={"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#808080"},
         scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
     )  # fmt: skip
     return Interactive(figure, "pca-space", "The ten samples, the principal axes, the plane of the first two and the residuals")
@@ -258,3 +279,14 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, None))
     return under(figure, note)
+
+
+def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
+    """Draw each column of table as a line against its index."""
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    ax = figure.subplots()
+    for name, dashes in zip(table, ("-", "--", ":", "-."), strict=False):
+        ax.plot(table.index, table[name], dashes, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return figure

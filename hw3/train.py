@@ -53,11 +53,14 @@ def clipped_loss(labels, probabilities):
     return -ops.log(ops.clip(true, CLIP, 1 - CLIP))
 
 
-def trainer(network: keras.Model, recipe: Recipe) -> keras.Model:
+def trainer(network: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
     """Return the compiled model that is fitted: uint8 faces -> [0, 1] -> augmentation -> the network, sharing its weights.
 
-    Under the stable loss it ends at the logits, under the clipped one at the probabilities.
+    Under the stable loss it ends at the logits, under the clipped one at the probabilities. steps: of the whole training.
     """
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = recipe.norm_momentum
     stable = recipe.loss == "stable"
     core = keras.Model(network.inputs, network.get_layer("logits").output) if stable else network
     faces = x = keras.Input((48, 48, 1), dtype="uint8")
@@ -65,8 +68,11 @@ def trainer(network: keras.Model, recipe: Recipe) -> keras.Model:
         x = layer(x)
     model = keras.Model(faces, x)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if stable else clipped_loss
+    rate = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        keras.optimizers.Adam(recipe.learning_rate),
+        keras.optimizers.Adam(rate),
         loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         jit_compile=keras.backend.backend() == "jax",  # XLA is slower than plain TensorFlow on the CPU
@@ -105,7 +111,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     learn, held = split(faces, recipe)
     keras.utils.set_random_seed(recipe.seed)
     network = NETWORKS[name]()
-    model = trainer(network, recipe)
+    model = trainer(network, recipe, recipe.epochs * math.ceil(len(learn) / recipe.batch))
     model.optimizer.build(model.trainable_variables)
     x, y = faces.images[..., None], faces.labels
     history, before, start = {}, 0.0, time.perf_counter()
@@ -154,6 +160,16 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return run, network
+
+
+def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
+    """Return the held-out labels that a logistic regression on the raw pixels predicts, learned from the recipe's images."""
+    from sklearn.linear_model import LogisticRegression
+
+    learn, held = split(faces, recipe)
+    pixels = faces.images.reshape(len(faces), -1)
+    model = LogisticRegression(C=0.01, max_iter=200).fit(pixels[learn] / np.float32(255), faces.labels[learn])
+    return model.predict(pixels[held] / np.float32(255))
 
 
 def versions() -> dict[str, str]:

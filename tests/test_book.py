@@ -1,0 +1,179 @@
+"""The book: chapters without outputs, a build that runs only what changed, pages that ask no other host."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import nbformat
+import pytest
+
+from hw3 import book
+from hw3.runs import ROOT
+
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PAGES = [f"{name}.html" for name in book.ORDER]
+
+
+def test_every_chapter_is_built_and_listed():
+    assert {c.stem for c in CHAPTERS} == set(book.ORDER)
+    listed = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text())
+    assert listed == ["index", *[name for name in book.ORDER if name != "index"]]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.stem)
+def test_chapter_is_clean_source(chapter):
+    notebook = nbformat.read(chapter, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code), "run `make format`"
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
+    assert len(tagged) == 1
+    assert re.findall(r"^(\w+) =", tagged[0].source, re.M) == ["PROFILE", "DATA", "FRESH"]
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
+
+
+def failing(tmp_path):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [
+        nbformat.v4.new_code_cell("DATA = None", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("x = 1"),
+        nbformat.v4.new_code_cell("raise RuntimeError('the kettle is empty')"),
+    ]
+    path = tmp_path / "sad.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path):
+    target = tmp_path / "out" / "sad.ipynb"
+    with pytest.raises(book.BuildError) as caught:
+        book.run_chapter(failing(tmp_path), target, {"DATA": None}, "key")
+    last = str(caught.value).splitlines()[-1]
+    assert "book/sad.ipynb" in last
+    assert "cell 4" in last, "counted with the cell of the parameters"
+    assert last.endswith("RuntimeError: the kettle is empty")
+    assert not target.exists()
+
+
+def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatch):
+    chapter = failing(tmp_path)
+    quick = {"PROFILE": "quick", "DATA": None, "FRESH": False}
+    keys = {book.chapter_key(chapter, quick, "faces"), book.chapter_key(chapter, quick, "faces")}
+    assert len(keys) == 1
+    keys.add(book.chapter_key(chapter, quick | {"PROFILE": "smoke"}, "faces"))
+    keys.add(book.chapter_key(chapter, quick, "other faces"))
+    chapter.write_text(chapter.read_text().replace("kettle", "teapot"))
+    keys.add(book.chapter_key(chapter, quick, "faces"))
+    monkeypatch.setattr(book, "code", lambda: b"edited hw3")
+    keys.add(book.chapter_key(chapter, quick, "faces"))
+    monkeypatch.setenv("KERAS_BACKEND", "another")
+    keys.add(book.chapter_key(chapter, quick, "faces"))
+    assert len(keys) == 6
+
+
+def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
+    path = tmp_path / "x.ipynb"
+    assert book.executed_key(path) is None
+    path.write_text('{"metadata": {"hw3": {"k')
+    assert book.executed_key(path) is None
+    path.write_text(json.dumps({"metadata": {"hw3": {"key": "abc"}}}))
+    assert book.executed_key(path) == "abc"
+
+
+# What follows looks at the smoke book, built once.
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Build the smoke book; return its folder of pages and what the build printed."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
+    build = tmp_path_factory.mktemp("book") / "_build"
+    return build, make(build)
+
+
+def make(build):
+    env = {k: v for k, v in os.environ.items() if k != "HW3_DATA"} | {"HW3_BUILD": str(build)}
+    command = [sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
+    result = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def page(built, name):
+    return (built[0] / "html" / "book" / name).read_text(encoding="utf-8")
+
+
+def test_build_prints_one_line_a_chapter_and_where_to_open_it(built):
+    lines = built[1].splitlines()
+    assert [line for line in lines if line.startswith("[")] == [
+        line for i, n in enumerate(book.ORDER, 1) for line in lines if re.fullmatch(rf"\[{i}/6\] {n}\.ipynb +\d+ s", line)
+    ]
+    assert Path(lines[-1].split("open ")[1]).exists()
+
+
+def test_second_build_runs_nothing(built):
+    lines = make(built[0]).splitlines()
+    assert sum(line.endswith("unchanged") for line in lines) == len(book.ORDER)
+
+
+def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built):
+    for name in book.ORDER:
+        text = (built[0] / "executed" / f"{name}.ipynb").read_text()
+        notebook = nbformat.reads(text, as_version=4)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in code)
+        assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+        assert str(ROOT) not in text
+        assert str(Path.home()) + "/" not in text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_says_its_data_and_asks_no_other_host(built, name):
+    text = page(built, name)
+    fetched = re.findall(r"""<(?:script|img|iframe|link|source)\b[^>]*?\s(?:src|href)=["']([^"']+)""", text)
+    assert fetched
+    assert not [url for url in fetched if re.match(r"(https?:)?//", url)]
+    assert str(ROOT) not in text
+    if name not in ("complexity.html", "pca.html"):
+        assert "drawn faces" in text
+        assert "profile smoke" in text or "profile <em>smoke</em>" in text
+
+
+def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
+    assert "6,040,327" in page(built, "cnn.html")
+    assert "6,036,839" in page(built, "dnn.html")
+    assert "95% interval" in page(built, "cnn.html")
+
+
+def test_plotly_is_shipped_once(built):
+    scripts = list((built[0] / "html").rglob("plotly*.js"))
+    assert [s.name for s in scripts] == ["plotly.min.js"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_in_a_browser(built, name, tmp_path):
+    """Formulas are drawn, figures have size, and no request leaves the machine."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine")
+    log = tmp_path / "net.json"
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", f"--user-data-dir={tmp_path / 'user'}"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--log-net-log={log}", "--virtual-time-budget=10000", "--dump-dom"]
+    url = (built[0] / "html" / "book" / name).as_uri()
+    dom = subprocess.run([*command, url], capture_output=True, text=True, timeout=120, check=True).stdout
+    asked = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text()))
+    assert not {u for u in asked if not u.startswith(("http://localhost", "http://127."))}
+    if name in ("dnn.html", "complexity.html", "pca.html"):
+        assert "<mjx-container" in dom
+        assert "mjx-merror" not in dom
+    if name == "pca.html":
+        assert "main-svg" in dom
+    assert "Math input error" not in dom

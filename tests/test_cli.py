@@ -1,0 +1,108 @@
+"""The command line: what it prints, and one clear line for every mistake."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hw3 import __main__ as cli
+from hw3 import faces, runs
+from hw3.recipes import recipe
+
+
+def write_train(path, rows=40, seed=0):
+    """Write a small course train.csv of random pixels."""
+    rng = np.random.default_rng(seed)
+    lines = [f"{i % 7}," + " ".join(map(str, rng.integers(0, 256, 2304))) for i in range(rows)]
+    path.write_text("label,feature\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail; return its one line."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(a) for a in arguments])
+    line = stopped.value.code
+    assert isinstance(line, str), "exit status 1 and a message"
+    assert line.startswith("hw3: ")
+    assert "\n" not in line
+    return line
+
+
+def test_help_and_data_do_not_import_keras():
+    code = "import sys; from hw3.__main__ import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('keras' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(command in out for command in ("data", "train", "evaluate", "predict", "book"))
+    assert out.endswith("False\n")
+
+
+def test_data_describes_what_it_found(tmp_path, capsys):
+    cli.main(["data", "--data", str(write_train(tmp_path / "train.csv"))])
+    out = capsys.readouterr().out
+    assert "40 faces" in out
+    assert "train.csv" in out
+    assert "Training: 40 (Angry 6" in out
+
+
+def test_missing_path_is_one_line(tmp_path, capsys):
+    assert "nowhere.csv" in fails(capsys, "data", "--data", tmp_path / "nowhere.csv")
+
+
+def test_bad_row_is_named(tmp_path, capsys):
+    path = write_train(tmp_path / "train.csv", rows=3)
+    path.write_text(path.read_text().replace("\n1,", "\n9,"))
+    line = fails(capsys, "data", "--data", path)
+    assert "train.csv" in line
+    assert "3" in line
+
+
+def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert "kagglehub is not installed" in fails(capsys, "data", "--download")
+
+
+def test_evaluate_and_predict_need_a_trained_network(tmp_path, capsys):
+    path = write_train(tmp_path / "train.csv")
+    assert "train dnn" in fails(capsys, "evaluate", "dnn", "--data", path, "--profile", "smoke")
+    test = tmp_path / "test.csv"
+    test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
+    assert "train dnn" in fails(capsys, "predict", test, "-o", tmp_path / "r.csv", "--data", path, "--network", "dnn")
+    assert not (tmp_path / "r.csv").exists()
+
+
+def test_train_evaluate_predict(tmp_path, capsys):
+    path = write_train(tmp_path / "train.csv")
+    options = ["--data", str(path), "--profile", "smoke"]
+    cli.main(["train", "dnn", *options])
+    trained = capsys.readouterr().out.splitlines()[-1]
+    cli.main(["evaluate", "dnn", *options])
+    assert capsys.readouterr().out.splitlines()[-1] == trained
+    assert trained.startswith("held-out: accuracy")
+
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (5, 2304))
+    test = tmp_path / "test.csv"
+    test.write_text("id,feature\n" + "".join(f"{i + 10},{' '.join(map(str, row))}\n" for i, row in enumerate(images)))
+    result = tmp_path / "result.csv"
+    cli.main(["predict", str(test), "-o", str(result), "--network", "dnn", *options])
+    lines = result.read_text().splitlines()
+    assert lines[0] == "id,label"
+    assert [line.split(",")[0] for line in lines[1:]] == ["10", "11", "12", "13", "14"]
+    model = runs.load_model("dnn", faces.load(path), recipe("dnn", "smoke"))
+    from hw3 import train
+
+    expected = train.predict(model, images.reshape(-1, 48, 48).astype(np.uint8)).argmax(1)
+    assert [int(line.split(",")[1]) for line in lines[1:]] == expected.tolist()
+
+
+def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "load_model", lambda *a: None)
+    from hw3 import train
+
+    monkeypatch.setattr(train, "predict", lambda model, images: np.eye(7)[:1])
+    test = tmp_path / "test.csv"
+    test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
+    (tmp_path / "file").write_text("not a folder")
+    data = write_train(tmp_path / "train.csv")
+    fails(capsys, "predict", test, "-o", tmp_path / "file" / "r.csv", "--data", data)

@@ -1,0 +1,132 @@
+"""Intervals, matrices and verdicts, on cases small enough to check by hand."""
+
+import numpy as np
+import pytest
+
+from hw3 import metrics
+from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD
+
+LABELS = np.array([0, 0, 0, 1, 3, 3])
+PREDICTED = np.array([0, 0, 3, 1, 3, 0])
+
+
+def test_wilson_interval_of_8_in_10():
+    p, low, high = metrics.proportion(8, 10)  # Wilson 1927: (0.4902, 0.9433)
+    assert p == 0.8
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_prose_gives_share_interval_and_n():
+    assert metrics.percent(8, 10) == "80.0% (95% interval 49.0% to 94.3%, n = 10)"
+    assert metrics.points(0.125, 0.091, 0.159) == "+12.5 points (95% interval +9.1 to +15.9)"
+
+
+def test_confusion_has_true_rows_and_predicted_columns():
+    c = metrics.confusion(LABELS, PREDICTED)
+    assert c[0, 0] == 2
+    assert c[0, 3] == 1
+    assert c[3, 0] == 1
+    assert c[1, 1] == 1
+    assert c.sum() == 6
+    s = metrics.shares(c)
+    assert s[0, 3] == pytest.approx(1 / 3)
+    assert np.isnan(s[2]).all()
+
+
+def test_per_class_precision_recall_f1():
+    table = metrics.per_class(LABELS, PREDICTED)
+    assert table.loc["Angry", ["precision", "recall", "F1"]].tolist() == pytest.approx([2 / 3] * 3)
+    assert table.loc["Happy", ["precision", "recall"]].tolist() == pytest.approx([0.5, 0.5])
+    assert table.loc["Fear", "n"] == 0
+    assert np.isnan(table.loc["Fear", "recall"])
+
+
+def test_confused_pairs_are_ranked():
+    pairs = metrics.confused_pairs(metrics.confusion(LABELS, PREDICTED))
+    assert len(pairs) == 21
+    assert pairs.iloc[0]["pair"].split()[::2] == ["Angry", "Happy"]
+    assert pairs.iloc[0][["confused", "n", "rate"]].tolist() == [2, 5, 0.4]
+
+
+def test_paired_difference():
+    labels = np.zeros(100, int)
+    first, second = np.zeros(100, int), np.r_[np.zeros(80, int), np.ones(20, int)]
+    value, low, high = metrics.difference(labels, first, second)
+    assert value == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.2 - 1.96 * 0.04, 0.2 + 1.96 * 0.04), abs=1e-3)
+
+
+def test_resampling_keeps_row_sums_and_means():
+    counts = np.diag([50] * 7) + 10
+    copies = metrics.resample(counts)
+    np.testing.assert_allclose(copies.sum(-1), np.broadcast_to(counts.sum(1), copies.shape[:2]))
+    np.testing.assert_allclose(copies.mean(0), counts, atol=1.2)
+
+
+def world(n, **confused):
+    """Return counts with n faces an emotion: 70% right, the rest spread evenly but for the shares in confused."""
+    p = np.full((7, 7), 0.05)
+    np.fill_diagonal(p, 0.70)
+    for pair, share in confused.items():
+        i, j = (getattr(metrics, name) for name in pair.split("_to_"))
+        p[i, i] -= share - p[i, j]
+        p[i, j] = share
+    return np.round(p * n).astype(int)
+
+
+def both(a, b, share):
+    return {f"{a}_to_{b}": share, f"{b}_to_{a}": share}
+
+
+def test_statistics_by_hand():
+    counts = world(100, **both("FEAR", "SAD", 0.25))
+    assert metrics.pair_excess(FEAR, SAD)(counts) == pytest.approx(0.25 - 0.05)
+    assert metrics.recall_excess(HAPPY)(counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
+    assert metrics.drift_excess(FEAR, SAD)(counts) == pytest.approx(0.20)
+    assert metrics.lowest_margin(FEAR)(counts) == pytest.approx(0)
+    assert metrics.highest_margin(DISGUST, HAPPY)(counts) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "claim", "expected"),
+    [
+        (world(2000, **both("SAD", "NEUTRAL", 0.3)), 2, "holds"),
+        (world(2000, **both("FEAR", "HAPPY", 0.3)), 2, "does not hold"),
+        (world(20, **both("SAD", "NEUTRAL", 0.1)), 2, "undecided"),
+        (world(2000, FEAR_to_SAD=0.3), 5, "holds"),
+        (world(2000, SAD_to_FEAR=0.3), 5, "does not hold"),
+        (world(2000), 5, "undecided"),
+    ],
+)
+def test_verdicts_follow_the_matrix(counts, claim, expected):
+    assert metrics.judge(counts).loc[claim, "verdict"] == expected
+
+
+def test_all_six_claims_hold_in_the_world_that_the_original_describes():
+    share = {"FEAR": {"SAD": 0.22, "NEUTRAL": 0.22, "ANGRY": 0.16}, "SAD": {"FEAR": 0.14, "NEUTRAL": 0.24},
+             "ANGRY": {"FEAR": 0.14, "SAD": 0.18, "NEUTRAL": 0.22}, "NEUTRAL": {"SAD": 0.12, "ANGRY": 0.1}}  # fmt: skip
+    p = np.full((7, 7), 0.01)
+    p[5] = 0.02  # Surprise is recognized less well than Disgust and Happy
+    for i, row in share.items():
+        for j, s in row.items():
+            p[getattr(metrics, i), getattr(metrics, j)] = s
+    np.fill_diagonal(p, 0)
+    np.fill_diagonal(p, 1 - p.sum(1))
+    assert metrics.judge(np.round(20_000 * p).astype(int))["verdict"].tolist() == ["holds"] * 6
+
+
+def test_no_face_of_an_emotion_leaves_claims_undecided():
+    counts = world(2000)
+    counts[DISGUST] = 0
+    assert set(metrics.judge(counts)["verdict"]) == {"undecided"}
+
+
+def test_verdict_rule():
+    assert metrics.verdict([0.1, 0.2], [0.3, 0.4]) == "holds"
+    assert metrics.verdict([-0.3, 0.2], [-0.1, 0.4]) == "does not hold"
+    assert metrics.verdict([-0.1, 0.2], [0.1, 0.4]) == "undecided"
+
+
+def test_claims_name_the_emotions_they_mean():
+    assert (ANGRY, DISGUST, FEAR, HAPPY, SAD, NEUTRAL) == (0, 1, 2, 3, 4, 6)
+    assert len(metrics.CLAIMS) == 6

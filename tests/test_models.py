@@ -1,0 +1,97 @@
+"""The two networks are the original's, layer by layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from hw3 import models, original
+from hw3.recipes import recipe
+
+
+def trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+@pytest.mark.parametrize("name", ["cnn", "dnn"])
+def test_parameters_are_the_originals(name):
+    model = models.NETWORKS[name]()
+    assert model.count_params() == original.PARAMETERS[name]
+    assert trainable(model) == original.TRAINABLE[name]
+
+
+def test_cnn_has_6040327_parameters_of_which_3456_are_not_trained():
+    model = models.cnn()
+    assert (model.count_params(), trainable(model)) == (6_040_327, 6_036_871)
+
+
+def test_dnn_has_6036839_parameters_all_trained():
+    model = models.dnn()
+    assert (model.count_params(), trainable(model)) == (6_036_839, 6_036_839)
+
+
+def test_cnn_parameters_layer_by_layer():
+    found = tuple(layer.count_params() for layer in models.cnn().layers if layer.count_params())
+    assert found == original.CNN_LAYERS
+
+
+def test_cnn_shapes_after_each_block():
+    model = models.cnn()
+    assert [tuple(model.get_layer(f"drop{b}").output.shape[1:]) for b in (1, 2, 3)] == [(24, 24, 64), (12, 12, 128), (6, 6, 256)]
+    assert tuple(model.get_layer("flatten").output.shape[1:]) == (9216,)
+
+
+def test_every_convolution_and_hidden_dense_layer_is_followed_by_normalization_and_leaky_relu():
+    kinds = [type(layer).__name__ for layer in models.cnn().layers]
+    weighty = [i for i, kind in enumerate(kinds) if kind in ("Conv2D", "Dense")]
+    assert len(weighty) == 10
+    for i in weighty[:-1]:
+        assert kinds[i + 1 : i + 3] == ["BatchNormalization", "LeakyReLU"]
+    assert kinds[-1] == "Softmax"
+
+
+def test_dnn_has_only_dense_layers_and_leaky_relu():
+    kinds = {type(layer).__name__ for layer in models.dnn().layers}
+    assert kinds == {"Flatten", "Dense", "LeakyReLU", "Softmax"}
+
+
+@pytest.mark.parametrize("name", ["cnn", "dnn"])
+def test_outputs_are_probabilities(name):
+    images = np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
+    p = keras.ops.convert_to_numpy(models.NETWORKS[name]()(images))
+    assert p.shape == (3, 7)
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+
+
+def test_leaky_relu_multiplies_negative_values_by_0_3():
+    layer = models.cnn().get_layer("relu1_1")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(np.array([-1.0, 2.0], np.float32))), [-0.3, 2], rtol=1e-6)
+
+
+def test_full_recipe_is_the_originals():
+    full = recipe("cnn", "full")
+    assert (full.epochs, full.batch, full.learning_rate, full.held_out) == (200, 100, 0.001, 0.1)
+    assert (full.rotation, full.shear, full.zoom, full.flip) == (20, 0.2, 0.2, True)
+    assert full.train_cap is None
+    assert full.held_out_cap is None
+
+
+@pytest.mark.parametrize(("network", "profile"), [("cnn", "huge"), ("rnn", "quick")])
+def test_unknown_names_are_refused_in_one_line(network, profile):
+    with pytest.raises(ValueError, match="choose one of") as caught:
+        recipe(network, profile)
+    assert "\n" not in str(caught.value)
+
+
+def test_original_log_ends_where_the_facts_say():
+    log = original.history("dnn")
+    assert len(log["loss"]) == 200
+    assert log["val_accuracy"][-1] == pytest.approx(0.138676, abs=1e-6)
+    assert -(1 - log["val_accuracy"][-1]) * np.log(1e-7) == pytest.approx(log["val_loss"][-1], abs=1e-4)
+    cnn = original.history("cnn")["val_accuracy"]
+    assert max(cnn) == pytest.approx(0.6962, abs=1e-4)
+    assert cnn.index(max(cnn)) + 1 == 167
+
+
+def test_original_confusion_rows_are_shares():
+    assert original.confusion().shape == (7, 7)
+    np.testing.assert_allclose(original.confusion().sum(1), 1, atol=0.025)
