@@ -6,4 +6,5 @@ Only Keras 3 and NumPy do the learning, so the backend is whatever KERAS_BACKEND
 
 import os
 
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes have no place in a report

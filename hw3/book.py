@@ -1,5 +1,6 @@
 """Build the book: run each chapter with papermill where something that decides it changed, then jupyter-book."""
 
+import contextlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ class BuildError(RuntimeError):
 
 def code() -> bytes:
     """Return the source of hw3, which every chapter depends on."""
-    return b"".join(p.read_bytes() for p in sorted((ROOT / "hw3").iterdir()) if p.suffix in (".py", ".html"))
+    return b"".join(p.read_bytes() for p in sorted((ROOT / "hw3").iterdir()) if p.suffix in (".py", ".html", ".css"))
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
@@ -39,6 +40,20 @@ def executed_key(path: Path) -> str | None:
         return None
 
 
+@contextlib.contextmanager
+def quiet(log: Path):
+    """Send what this process and the kernels that it starts write to stderr into a log file: start-up notes of libraries."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(2)
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def run_chapter(chapter: Path, target: Path, parameters: dict, key: str) -> None:
     """Run one chapter with papermill and put the result in target. Raises BuildError naming chapter, cell and error."""
     import nbformat
@@ -46,10 +61,10 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str) -> None
 
     failed = target.with_suffix(".failed.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
+    options = {"kernel_name": "python3", "cwd": ROOT / "book", "progress_bar": False, "log_output": False}
     try:
-        papermill.execute_notebook(
-            chapter, failed, parameters, kernel_name="python3", cwd=ROOT / "book", progress_bar=False, log_output=False
-        )
+        with quiet(build_dir() / "kernels.log"):
+            papermill.execute_notebook(chapter, failed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback[-3:])
         where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
@@ -101,8 +116,9 @@ def build_page(executed: list[Path]) -> Path:
     (source / "_config.yml").write_text(re.sub(r"execute_notebooks: \w+", 'execute_notebooks: "off"', config))
     shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
     # jupyter-book itself appends _build to the output path
-    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(build_dir().parent), "-W", "--keep-going"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["build", str(source), "--path-output", str(build_dir().parent), "-W", "--keep-going"]
+    result = subprocess.run([sys.executable, "-c", start, *options], capture_output=True, text=True)
     if result.returncode or not page.exists():
         raise BuildError(f"{(result.stdout + result.stderr)[-3000:]}\nhw3: jupyter-book could not build the page (above)")
     stamp.write_text(key)

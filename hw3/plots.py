@@ -83,9 +83,11 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index."""
     name = f"{crc32(frame.to_csv().encode()):x}"  # pandas would draw a random one, and a page would never be the same twice
     shown = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')  # a class the themes know
-    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em; white-space: nowrap"}
+    wide = frame.map(lambda v: isinstance(v, str) and len(v) > 40).any(axis=None)
+    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em"}
+    body = {"selector": "td", "props": f"white-space: {'normal' if wide else 'nowrap'}"}
     first = {"selector": "th:first-child, td:first-child", "props": "text-align: left"}
-    return shown.format(thousands=",", precision=digits).hide(axis="index").set_table_styles([cells, first])
+    return shown.format(thousands=",", precision=digits, na_rep="none").hide(axis="index").set_table_styles([cells, body, first])
 
 
 def calculator() -> HTML:
@@ -236,7 +238,7 @@ def training_curves(runs: dict) -> Figure:
 
 def history_curves(histories: dict, note: str = "") -> Figure:
     """Draw loss and accuracy against the epoch: solid on held-out images, dashed in training. Histories as in Run.history."""
-    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
     for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for i, (name, history) in enumerate(histories.items()):
             epochs = np.arange(1, len(history["loss"]) + 1)
@@ -245,9 +247,12 @@ def history_curves(histories: dict, note: str = "") -> Figure:
             ax.plot(epochs, history[quantity], "--", alpha=0.75, label=f"{name}, training", **look)
         ax.set(xlabel="epoch", title=quantity)
         ax.xaxis.get_major_locator().set_params(integer=True)
+        low, high = ax.dataLim.intervaly
+        if quantity == "loss" and high > 20 * low > 0:
+            ax.set(yscale="log", title="loss (logarithmic)")
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
-    ax.legend(fontsize=7.5)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return under(figure, note)
 
 

@@ -14,12 +14,14 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +101,14 @@ class Run:
         return f"{self.data}, profile {r.profile}, {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
 
 
-def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:
+def versions() -> dict[str, str]:
+    """Return the versions that decide a result: Python, Keras, its backend, NumPy. Imports none of them."""
+    return {"python": platform.python_version(), **{p: version(p) for p in ("keras", os.environ["KERAS_BACKEND"], "numpy")}}
+
+
+def key(network: str, fingerprint: str, recipe: Recipe, software: dict[str, str]) -> str:
     """Return the key of a run: it changes with everything that decides the result."""
-    decides = {"network": network, "data": fingerprint, "recipe": asdict(recipe), "versions": versions}
+    decides = {"network": network, "data": fingerprint, "recipe": asdict(recipe), "versions": software}
     return digest(json.dumps(decides, sort_keys=True).encode(), *((ROOT / "hw3" / s).read_bytes() for s in SOURCES))
 
 
@@ -164,8 +171,6 @@ def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: in
 
     fresh trains again in any case. Interrupted trainings go on from their last finished epoch; a damaged run is set aside.
     """
-    from hw3 import train  # imports Keras: only where there is something to train or to compare versions with
-
     folder = run_folder(network, faces, recipe)
     with locked(folder.with_suffix(".lock")):
         if not fresh:
@@ -178,6 +183,8 @@ def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: in
         checkpoint = folder.with_suffix(".checkpoint.npz")
         if fresh:
             checkpoint.unlink(missing_ok=True)
+        from hw3 import train  # imports Keras, which takes seconds: only where there is something to train
+
         run, model = train.train(network, faces, recipe, checkpoint, verbose)
         save(run, folder, model.save_weights)
         checkpoint.unlink(missing_ok=True)
@@ -186,9 +193,7 @@ def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: in
 
 def run_folder(network: str, faces, recipe: Recipe) -> Path:
     """Return the folder that the run of a network on faces by a recipe has, whether it exists or not."""
-    from hw3 import train
-
-    name = f"{network}-{recipe.profile}-{key(network, faces.fingerprint, recipe, train.versions())}"
+    name = f"{network}-{recipe.profile}-{key(network, faces.fingerprint, recipe, versions())}"
     return build_dir() / "runs" / name
 
 

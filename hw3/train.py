@@ -4,7 +4,6 @@ import math
 import platform
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -14,9 +13,10 @@ from keras import layers, ops
 from hw3.faces import PARTS, TRAINING, UNLABELED, Faces, FacesError
 from hw3.models import NETWORKS
 from hw3.recipes import Recipe
-from hw3.runs import Run, write_atomically
+from hw3.runs import Run, versions, write_atomically
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
+SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is saved; writing the state takes a second
 
 
 def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,8 @@ def load_state(path: Path, model: keras.Model) -> tuple[dict[str, list[float]], 
 def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = None, verbose: int = 1) -> tuple[Run, keras.Model]:
     """Train the network called name ("cnn" or "dnn") and return its Run and the trained network.
 
-    With a checkpoint path the state is saved after each epoch, and a training that finds one goes on from there.
+    With a checkpoint path the state is saved after an epoch, at most every SAVE_EVERY seconds, and a training that finds a
+    saved state goes on from there.
     Raises FacesError where the faces are too few.
     """
     learn, held = split(faces, recipe)
@@ -115,6 +116,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     model.optimizer.build(model.trainable_variables)
     x, y = faces.images[..., None], faces.labels
     history, before, start = {}, 0.0, time.perf_counter()
+    saved = start
     if checkpoint and checkpoint.exists():
         history, before = load_state(checkpoint, model)
     elif recipe.first_step:
@@ -137,8 +139,9 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         )
         for key, values in fitted.history.items():
             history.setdefault(key, []).extend(values)
-        if checkpoint:
+        if checkpoint and time.perf_counter() - saved >= SAVE_EVERY:
             save_state(checkpoint, model, history, before + time.perf_counter() - start)
+            saved = time.perf_counter()
     seconds = before + time.perf_counter() - start
     parts = {"held-out": held}
     if recipe.tests:
@@ -170,12 +173,6 @@ def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
     pixels = faces.images.reshape(len(faces), -1)
     model = LogisticRegression(C=0.01, max_iter=200).fit(pixels[learn] / np.float32(255), faces.labels[learn])
     return model.predict(pixels[held] / np.float32(255))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide a result: Python, Keras, its backend, NumPy."""
-    backend = keras.backend.backend()
-    return {"python": platform.python_version(), **{p: version(p) for p in ("keras", backend, "numpy")}}
 
 
 def device() -> str:

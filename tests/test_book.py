@@ -165,7 +165,12 @@ def test_page_in_a_browser(built, name, tmp_path):
         pytest.skip("no Chromium on this machine")
     log = tmp_path / "net.json"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", f"--user-data-dir={tmp_path / 'user'}"]
+    command += [
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-unsafe-swiftshader",
+        f"--user-data-dir={tmp_path / 'user'}",
+    ]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--log-net-log={log}", "--virtual-time-budget=10000", "--dump-dom"]
     url = (built[0] / "html" / "book" / name).as_uri()
     dom = subprocess.run([*command, url], capture_output=True, text=True, timeout=120, check=True).stdout

@@ -31,7 +31,8 @@ def fails(capsys, *arguments):
 
 
 def test_help_and_data_do_not_import_keras():
-    code = "import sys; from hw3.__main__ import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('keras' in sys.modules)"
+    code = "import sys; from hw3.__main__ import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code += "print('keras' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
     assert all(command in out for command in ("data", "train", "evaluate", "predict", "book"))
     assert out.endswith("False\n")
