@@ -31,12 +31,12 @@ data: $(VENV)/.book  ## describe the faces that the chapters would use
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify book/*.ipynb
+	$(BIN)/nbstripout --keep-id --verify book/*.ipynb
 
 format: $(VENV)/.book  ## format the code and strip the chapters' outputs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/nbstripout book/*.ipynb
+	$(BIN)/nbstripout --keep-id book/*.ipynb
 
 lock:  ## compile the lock files anew from the .in files
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install -q uv

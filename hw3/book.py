@@ -74,6 +74,8 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str) -> None
     notebook.metadata["hw3"] = {"key": key}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":  # what goes to stderr are warnings of libraries, with paths of this machine
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.metadata.tags.append("remove-cell")
             if parameters["DATA"]:

@@ -175,8 +175,9 @@ def verdict(low: np.ndarray, high: np.ndarray) -> str:
 def judge(counts: np.ndarray, claims=CLAIMS, level: float = 0.95) -> pd.DataFrame:
     """Test claims on a confusion matrix of counts; return one row a claim with verdict, weakest statistic and interval.
 
-    Intervals are percentiles of resampled counts, widened by Bonferroni's correction for all statistics of all claims. The
-    weakest statistic is the one that decides: the one with the lowest upper end where the claim fails, else with the lowest lower end.
+    Intervals are percentiles of resampled counts, widened by Bonferroni's correction for all statistics of all claims.
+    The weakest statistic is shown, which decides: of a claim that fails, the one with the lowest upper end, else the one
+    with the lowest lower end.
     An emotion without faces leaves a claim undecided.
     """
     tail = (1 - level) / 2 / sum(len(c.statistics) for c in claims)

@@ -37,8 +37,8 @@ class Recipe:
 SHORT = {"norm_momentum": 0.9, "rotation": 0, "shear": 0, "zoom": 0, "tests": False}
 PROFILES = {
     "smoke": {
-        "cnn": SHORT | {"epochs": 2, "batch": 10, "train_cap": 600, "held_out_cap": 200, "schedule": "cosine"},
-        "dnn": SHORT | {"epochs": 3, "batch": 50, "train_cap": 600, "held_out_cap": 200},
+        "cnn": SHORT | {"epochs": 2, "batch": 10, "train_cap": 450, "held_out_cap": 150, "schedule": "cosine"},
+        "dnn": SHORT | {"epochs": 3, "batch": 50, "train_cap": 450, "held_out_cap": 150},
     },
     "quick": {
         "cnn": SHORT | {"epochs": 3, "batch": 20, "train_cap": 900, "held_out_cap": 400, "schedule": "cosine"},

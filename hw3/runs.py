@@ -30,6 +30,7 @@ from hw3.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
+NOT_TRAINED = "no trained {network} for these faces and this recipe: first run python -m hw3 train {network}, same options"
 
 
 def build_dir() -> Path:
@@ -139,6 +140,8 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
 
 def load(folder: Path) -> Run:
     """Read a run back. Raises FileNotFoundError where there is none and ValueError where a file of it is damaged."""
+    if not (folder / "run.json").exists():
+        raise FileNotFoundError(NOT_TRAINED.format(network=folder.name.partition("-")[0]))
     try:
         about = json.loads((folder / "run.json").read_text())
         for name, expected in about.pop("checksums").items():
@@ -151,8 +154,6 @@ def load(folder: Path) -> Run:
             parts = {name.split("/")[0]: None for name in saved.files}
             predictions = {p: tuple(saved[f"{p}/{kind}"] for kind in ("rows", "labels", "probabilities")) for p in parts}
         return Run(**about | {"recipe": Recipe(**about["recipe"])}, history=history, predictions=predictions)
-    except FileNotFoundError:
-        raise
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
 
@@ -203,7 +204,7 @@ def load_model(network: str, faces, recipe: Recipe):
 
     weights = run_folder(network, faces, recipe) / "model.weights.h5"
     if not weights.exists():
-        raise FileNotFoundError(f"no trained {network} for these faces and profile: run python -m hw3 train {network} first")
+        raise FileNotFoundError(NOT_TRAINED.format(network=network))
     model = NETWORKS[network]()
     model.load_weights(weights)
     return model

@@ -171,7 +171,7 @@ def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
 
     learn, held = split(faces, recipe)
     pixels = faces.images.reshape(len(faces), -1)
-    model = LogisticRegression(C=0.01, max_iter=200).fit(pixels[learn] / np.float32(255), faces.labels[learn])
+    model = LogisticRegression(C=0.01, max_iter=1000).fit(pixels[learn] / np.float32(255), faces.labels[learn])
     return model.predict(pixels[held] / np.float32(255))
 
 

@@ -40,7 +40,8 @@ def test_chapter_is_clean_source(chapter):
 
 
 def failing(tmp_path):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [
         nbformat.v4.new_code_cell("DATA = None", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("x = 1"),
@@ -165,6 +166,7 @@ def test_page_in_a_browser(built, name, tmp_path):
         pytest.skip("no Chromium on this machine")
     log = tmp_path / "net.json"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-features=NetworkTimeServiceQuerying"]  # else the browser itself asks for the time
     command += [
         "--disable-component-update",
         "--disable-sync",
