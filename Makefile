@@ -23,28 +23,28 @@ test: $(VENV)/.test  ## run the tests
 	@$(BIN)/python -m pytest
 
 lab: $(VENV)/.book  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=book
+	$(BIN)/python -m jupyterlab --notebook-dir=book
 
 data: $(VENV)/.book  ## describe the faces that the chapters would use
 	@$(BIN)/python -m hw3 data $(if $(DATA),--data "$(DATA)")
 
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --keep-id --verify book/*.ipynb
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m nbstripout --keep-id --verify book/*.ipynb
 
 format: $(VENV)/.book  ## format the code and strip the chapters' outputs
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-	$(BIN)/nbstripout --keep-id book/*.ipynb
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m nbstripout --keep-id book/*.ipynb
 
 lock:  ## compile the lock files anew from the .in files
-	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install -q uv
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install -q uv
 	for f in requirements requirements-test; do $(VENV)-lock/bin/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $$f.in -o $$f.txt || exit 1; done
 
 gpu: $(VENV)/.book  ## add the CUDA build of the backend (Linux, NVIDIA)
-	$(BIN)/pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
+	$(BIN)/python -m pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
 
 clean:  ## remove everything made, but not .venv
 	rm -rf _build
@@ -55,10 +55,10 @@ $(VENV)/.book: requirements.txt
 	  || { echo "hw3: $$($(PYTHON) --version) found, 3.11 to 3.13 needed: name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing the locked packages into $(VENV) (some minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hw3.pth"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.book requirements-test.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-test.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-test.txt
 	@touch $@

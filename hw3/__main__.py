@@ -124,7 +124,7 @@ def main(arguments=None) -> None:
         globals()[options.command](options)
     except KeyboardInterrupt:
         sys.exit("hw3: interrupted; start it again to go on")
-    except (FacesError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError
         sys.exit(f"hw3: {error}" if not str(error).count("\n") else str(error))
 
 
