@@ -185,7 +185,7 @@ def test_page_in_a_browser(built, name, tmp_path):
     assert not asked
     if name in ("dnn.html", "complexity.html", "pca.html"):
         assert "<mjx-container" in dom
-        assert "mjx-merror" not in dom
+        assert "<mjx-merror" not in dom
     if name == "pca.html":
         assert "main-svg" in dom
     assert "Math input error" not in dom
