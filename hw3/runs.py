@@ -1,4 +1,4 @@
-"""Runs on disk: where built things lie, the atomic write, the key of a run, save and load.
+"""Runs on disk: where built things lie, the atomic write, the key of a run, save and load; the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
 
@@ -6,6 +6,9 @@ A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
     history.csv        one row an epoch: accuracy and loss on the training images, val_ ones on the held-out images
     predictions.npz    rows, true labels and probabilities of each predicted part, no pickles
     model.weights.h5   the trained weights
+
+A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with `-seed<n>` for seeds other than 0),
+with probabilities as float16 and without weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
 """
 
 import contextlib
@@ -30,6 +33,7 @@ from hw3.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
+RECORDED = ROOT / "results" / "fer2013"
 NOT_TRAINED = "no trained {network} for these faces and this recipe: first run python -m hw3 train {network}, same options"
 
 
@@ -84,6 +88,7 @@ class Run:
     versions: dict[str, str]
     device: str
     seconds: float
+    epoch_seconds: list[float]
     date: str
 
     def predicted(self, part: str = "held-out") -> tuple[np.ndarray, np.ndarray]:
@@ -97,9 +102,9 @@ class Run:
         return int((labels == predicted).sum()), len(labels)
 
     def label(self) -> str:
-        """Return what every figure of results says of its run: data, profile, images, epochs, device."""
+        """Return what every figure of results says of its run: data, recipe, profile, images, epochs, device."""
         r = self.recipe
-        return f"{self.data}, profile {r.profile}, {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
+        return f"{self.data}, recipe {r.name} ({r.profile}), {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
 
 
 def versions() -> dict[str, str]:
@@ -113,8 +118,11 @@ def key(network: str, fingerprint: str, recipe: Recipe, software: dict[str, str]
     return digest(json.dumps(decides, sort_keys=True).encode(), *((ROOT / "hw3" / s).read_bytes() for s in SOURCES))
 
 
-def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = None) -> None:
-    """Write a run into a folder that appears whole or not at all; write_weights(path) adds the trained weights."""
+def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = None, precision: type = np.float32) -> None:
+    """Write a run into a folder that appears whole or not at all; write_weights(path) adds the trained weights.
+
+    precision is the type of the saved probabilities. run.json states the accuracies, so that people see them there.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -122,12 +130,17 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
             table = csv.writer(file)
             table.writerow(run.history)
             table.writerows(zip(*run.history.values(), strict=True))
-        kinds = ("rows", "labels", "probabilities")
-        arrays = {f"{part}/{kind}": a for part, triple in run.predictions.items() for kind, a in zip(kinds, triple, strict=True)}
+        kinds = {"rows": np.uint32, "labels": np.uint8, "probabilities": precision}
+        arrays = {
+            f"{part}/{kind}": array.astype(dtype)
+            for part, triple in run.predictions.items()
+            for (kind, dtype), array in zip(kinds.items(), triple, strict=True)
+        }
         np.savez_compressed(temporary / "predictions.npz", **arrays)
         if write_weights:
             write_weights(str(temporary / "model.weights.h5"))
         about = {k: v for k, v in vars(run).items() if k not in ("history", "predictions")} | {"recipe": asdict(run.recipe)}
+        about["hits"] = {part: run.hits(part) for part in run.predictions}
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
         (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
         if folder.exists():
@@ -144,6 +157,7 @@ def load(folder: Path) -> Run:
         raise FileNotFoundError(NOT_TRAINED.format(network=folder.name.partition("-")[0]))
     try:
         about = json.loads((folder / "run.json").read_text())
+        about.pop("hits")  # computed from the predictions
         for name, expected in about.pop("checksums").items():
             if digest((folder / name).read_bytes()) != expected:
                 raise ValueError(f"{name} does not match its checksum")
@@ -152,7 +166,8 @@ def load(folder: Path) -> Run:
         history = {name: [float(row[i]) for row in rows] for i, name in enumerate(names)}
         with np.load(folder / "predictions.npz", allow_pickle=False) as saved:
             parts = {name.split("/")[0]: None for name in saved.files}
-            predictions = {p: tuple(saved[f"{p}/{kind}"] for kind in ("rows", "labels", "probabilities")) for p in parts}
+            kinds = {"rows": np.int64, "labels": np.uint8, "probabilities": np.float32}
+            predictions = {p: tuple(saved[f"{p}/{kind}"].astype(t) for kind, t in kinds.items()) for p in parts}
         return Run(**about | {"recipe": Recipe(**about["recipe"])}, history=history, predictions=predictions)
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
@@ -205,6 +220,6 @@ def load_model(network: str, faces, recipe: Recipe):
     weights = run_folder(network, faces, recipe) / "model.weights.h5"
     if not weights.exists():
         raise FileNotFoundError(NOT_TRAINED.format(network=network))
-    model = NETWORKS[network]()
+    model = NETWORKS[network][recipe.architecture]()
     model.load_weights(weights)
     return model

@@ -17,6 +17,7 @@ from hw3 import runs, train
 from hw3.faces import Faces, FacesError
 from hw3.recipes import Recipe, recipe
 
+NO_FACES = np.zeros((1, 48, 48), np.uint8)
 TINY = Recipe(epochs=2, batch=20, train_cap=60, held_out_cap=20)
 
 
@@ -46,21 +47,90 @@ def test_losses_agree_until_the_clip_and_only_the_stable_one_has_a_gradient_beyo
     logits = np.array([[0.0, 10, 0, 0, 0, 0, 0], [0, 40, 0, 0, 0, 0, 0]], np.float32)
     labels = np.array([0, 0])
     p = keras.ops.softmax(logits)
-    clipped = keras.ops.convert_to_numpy(train.clipped_loss(labels, p))
+    clipped = keras.ops.convert_to_numpy(train.clipped_loss(np.eye(7, dtype=np.float32)[labels], p))
     stable = keras.ops.convert_to_numpy(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
     np.testing.assert_allclose(clipped[0], stable[0], rtol=1e-4)
     np.testing.assert_allclose(clipped[1], -np.log(1e-7), rtol=1e-5)
     np.testing.assert_allclose(stable[1], 40, rtol=1e-5)
 
 
-def test_augmentation_acts_in_training_only_and_has_the_originals_sizes():
-    layers = train.augmentation(Recipe())
-    assert [type(layer).__name__ for layer in layers] == ["RandomFlip", "RandomRotation", "RandomShear", "RandomZoom"]
-    images = np.random.default_rng(0).random((4, 48, 48, 1), np.float32)
-    for layer in layers:
-        assert np.array_equal(keras.ops.convert_to_numpy(layer(images, training=False)), images)
-    assert not np.allclose(keras.ops.convert_to_numpy(layers[1](images, training=True)), images)
-    assert train.augmentation(replace(Recipe(), rotation=0, shear=0, zoom=0, flip=False)) == []
+STILL = replace(Recipe(), flip=False, rotation=0, shear=0, zoom=0)
+
+
+def distorted(recipe, images, training=True):
+    """Return what Distortion makes of images (n, 48, 48)."""
+    out = train.Distortion(recipe)(images[..., None].astype(np.float32), training=training)
+    return keras.ops.convert_to_numpy(out)[..., 0]
+
+
+def dot(n, y, x):
+    """Return n images that are black but for a soft dot at (y, x)."""
+    at = np.arange(48)
+    image = np.exp(-((at[:, None] - y) ** 2 + (at - x) ** 2) / 4)
+    return np.repeat(image[None], n, axis=0)
+
+
+def centers(images):
+    """Return the center of brightness (n, 2) of images, from the middle of the picture."""
+    at, total = np.arange(48) - 23.5, images.sum((1, 2))
+    return np.stack([(images.sum(2) * at).sum(1), (images.sum(1) * at).sum(1)], axis=1) / total[:, None]
+
+
+def test_distortion_acts_in_training_only():
+    images = np.random.default_rng(0).random((4, 48, 48), np.float32)
+    assert np.array_equal(distorted(Recipe(), images, training=False), images)
+    assert not np.allclose(distorted(Recipe(), images), images)
+    assert np.array_equal(distorted(STILL, images), images)
+
+
+def test_flip_mirrors_about_half_of_the_faces_exactly():
+    images = np.random.default_rng(0).random((200, 48, 48), np.float32)
+    out = distorted(replace(STILL, flip=True), images)
+    mirrored = np.isclose(out, images[:, :, ::-1], atol=1e-4).all((1, 2))
+    kept = np.isclose(out, images, atol=1e-4).all((1, 2))
+    assert (mirrored ^ kept).all()
+    assert 70 < mirrored.sum() < 130
+
+
+def test_rotation_keeps_the_distance_from_the_middle_and_reaches_its_largest_angle():
+    found = centers(distorted(replace(STILL, rotation=20.0), dot(300, 23.5, 35.5)))
+    np.testing.assert_allclose(np.hypot(*found.T), 12, atol=0.15)
+    angles = np.degrees(np.arctan2(*found.T))
+    assert np.abs(angles).max() < 20.5
+    assert angles.min() < -17
+    assert angles.max() > 17
+
+
+def test_zoom_shear_and_shift_move_a_point_as_far_as_they_say():
+    tall, wide = centers(distorted(replace(STILL, zoom=0.2), dot(300, 33.5, 33.5))).T
+    for found in (tall, wide):
+        assert found.min() == pytest.approx(10 / 1.2, abs=0.3)
+        assert found.max() == pytest.approx(10 / 0.8, abs=0.3)
+    assert np.abs(tall - wide).max() > 2, "height and width are zoomed apart"
+    y, x = centers(distorted(replace(STILL, shear=20.0), dot(300, 33.5, 23.5))).T
+    assert np.abs(x).max() == pytest.approx(10 * np.tan(np.radians(20)), abs=0.4)
+    moved = centers(distorted(replace(STILL, shift=4.0), dot(300, 23.5, 23.5)))
+    assert np.abs(moved).max() == pytest.approx(4, abs=0.1)
+    assert np.abs(moved.mean(0)).max() < 0.5
+
+
+def test_cutout_paints_one_square_gray_in_half_of_the_faces():
+    white = np.ones((300, 48, 48), np.float32)
+    painted = (distorted(replace(STILL, cutout=16.0), white) == 0.5).sum((1, 2))
+    assert 110 < (painted > 0).sum() < 190
+    assert painted.max() <= 17**2
+    assert np.median(painted[painted > 0]) > 120
+
+
+def test_more_views_are_averaged_and_other_numbers_refused(few):
+    network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7, activation="softmax")])
+    images = few.images[:5]
+    plain, two = train.predict(network, images), train.predict(network, images, 2)
+    np.testing.assert_allclose(two, (plain + train.predict(network, images[:, :, ::-1])) / 2, atol=1e-6)
+    flat = np.full((3, 48, 48), 77, np.uint8)  # looks the same from everywhere
+    np.testing.assert_allclose(train.predict(network, flat, 10), train.predict(network, flat), atol=1e-6)
+    with pytest.raises(ValueError, match="3 views"):
+        train.predict(network, images, 3)
 
 
 @pytest.mark.parametrize("loss", ["stable", "clipped"])
@@ -97,18 +167,37 @@ def test_moving_averages_remember_as_long_as_the_recipe_says():
     network = keras.Sequential(
         [keras.Input((48, 48, 1)), keras.layers.BatchNormalization(), keras.layers.Dense(7, name="logits")]
     )
-    train.trainer(network, replace(TINY, norm_momentum=0.9), steps=1)
+    train.trainer(network, NO_FACES, replace(TINY, norm_momentum=0.9), steps=1)
     assert network.layers[0].momentum == 0.9
 
 
-def test_cosine_schedule_falls_to_zero_and_a_constant_one_does_not(few):
-    network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Dense(7, name="logits")])
-    cosine = train.trainer(network, replace(TINY, schedule="cosine"), steps=100).optimizer
-    cosine.iterations.assign(100)
-    assert float(keras.ops.convert_to_numpy(cosine.learning_rate)) == pytest.approx(0)
-    constant = train.trainer(network, TINY, steps=100).optimizer
-    constant.iterations.assign(100)
-    assert float(keras.ops.convert_to_numpy(constant.learning_rate)) == pytest.approx(0.001)
+def rates(recipe, at):
+    """Return the learning rates of a recipe of 100 steps after the numbers of steps in `at`."""
+    made = train.optimizer(recipe, 100)
+    found = []
+    for step in at:
+        made.iterations.assign(step)
+        found.append(float(keras.ops.convert_to_numpy(made.learning_rate)))
+    return found
+
+
+def test_schedules_rise_and_fall_as_their_names_say():
+    assert rates(TINY, [0, 100]) == pytest.approx([0.001, 0.001])
+    assert rates(replace(TINY, schedule="cosine"), [0, 50, 100]) == pytest.approx([0.001, 0.0005, 0], abs=1e-9)
+    assert rates(replace(TINY, schedule="cosine", warmup=0.1), [0, 5, 10, 55, 100]) == pytest.approx(
+        [0, 0.0005, 0.001, 0.0005, 0], abs=1e-9
+    )
+
+
+def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
+    network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7), keras.layers.BatchNormalization()])
+    made = train.optimizer(replace(TINY, optimizer="sgd", learning_rate=0.1, weight_decay=0.5), 1)
+    before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
+    made.apply([keras.ops.zeros_like(v) for v in network.trainable_variables], network.trainable_variables)
+    after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
+    np.testing.assert_allclose(after[0], before[0] * (1 - 0.1 * 0.5), rtol=1e-5)
+    for a, b in zip(after[1:], before[1:], strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_logistic_regression_learns_what_is_easy(few):
@@ -200,13 +289,42 @@ def test_killed_training_goes_on_and_ends_like_an_unbroken_one():
 def test_each_installed_backend_trains(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    code = KILLED.replace("epochs=4, batch=20, train_cap=80", "epochs=1, batch=8, train_cap=24, held_out_cap=8, rotation=0")
+    code = KILLED.replace("epochs=4, batch=20, train_cap=80", "epochs=1, batch=8, train_cap=24, held_out_cap=8")
     env = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-c", code, "[false]"]
     out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     history = json.loads(out.splitlines()[-1])
     assert len(history["loss"]) == 1
     assert np.isfinite(history["loss"][0])
+
+
+TWO_DEVICES = """
+import sys, json, numpy as np
+from hw3 import faces, recipes, train
+import keras
+rng = np.random.default_rng(0)
+few = faces.Faces(rng.integers(0, 255, (300, 48, 48)).astype(np.uint8), rng.integers(0, 7, 300).astype(np.uint8),
+                  np.zeros(300, np.uint8), "test faces", "made by the tests")
+run, network = train.train("dnn", few, recipes.recipe("dnn", "full", "modern", epochs=2, batch=30, train_cap=90, views=1), verbose=0)
+shards = {len(v.value.sharding.device_set) for v in network.trainable_variables}
+print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.history]))
+"""
+
+
+def test_two_devices_give_the_history_of_one():
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed")
+
+    def histories(devices):
+        env = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        out = subprocess.run([sys.executable, "-c", TWO_DEVICES], env=env, capture_output=True, text=True, check=True).stdout
+        return json.loads(out.splitlines()[-1])
+
+    seen, shards, two = histories(2)
+    assert (seen, shards) == (2, [2]), "the weights do not lie on both devices"
+    assert histories(1)[:2] == [1, [1]]
+    for name, values in histories(1)[2].items():
+        np.testing.assert_allclose(two[name], values, rtol=1e-3, err_msg=name)
 
 
 def test_smoke_and_quick_take_enough_steps_for_batch_normalization():
