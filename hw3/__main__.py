@@ -1,10 +1,26 @@
-"""The command line: python -m hw3 data | train | evaluate | predict | book. Errors are one line and exit status 1."""
+"""The command line: python -m hw3 data | train | evaluate | predict | record | results | bench | book. Errors are one line and exit status 1."""
 
 import argparse
 import sys
 
 from hw3 import faces, recipes
 from hw3.faces import FacesError
+
+
+CHANGE = "change a field of the recipe, as in --set epochs=5; may be repeated"
+
+
+def recipe_options(sub: argparse.ArgumentParser) -> None:
+    """Add the options that choose a recipe."""
+    sub.add_argument("--recipe", choices=recipes.RECIPES, default="original", help="how to train (default: original)")
+    sub.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    sub.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=CHANGE)
+
+
+def chosen(options, network: str, seed: int | None = None):
+    """Return the Recipe that the options name."""
+    seed = options.seed if seed is None else seed
+    return recipes.recipe(network, options.profile, options.recipe, seed=seed, **dict(map(recipes.change, options.set)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("network", choices=networks)
         where = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
         sub.add_argument("--data", metavar="PATH", help=where)
-        if name != "data":
+        if name not in ("data", "record"):
             sub.add_argument("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
         return sub
 
@@ -29,13 +45,22 @@ def parser() -> argparse.ArgumentParser:
         ("evaluate", "print the accuracy of a trained network"),
     ):
         sub = command(name, text, "cnn", "dnn")
-        sub.add_argument("--loss", choices=("stable", "clipped"), default="stable", help="cross-entropy (default: stable)")
-        sub.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+        recipe_options(sub)
     commands.choices["train"].add_argument("--fresh", action="store_true", help="train again even if nothing changed")
-    predict = command("predict", "classify the course's test.csv (id,feature) into a submission (id,label)")
-    predict.add_argument("test", metavar="test.csv")
-    predict.add_argument("-o", "--output", required=True, metavar="result.csv")
-    predict.add_argument("--network", choices=("cnn", "dnn"), default="cnn", help="which trained network (default: cnn)")
+    text = "classify pictures with the recorded CNN, or the course's test.csv (id,feature) into a submission (id,label)"
+    predict = command("predict", text)
+    predict.add_argument("files", nargs="+", metavar="FILE", help="pictures, or one test.csv")
+    predict.add_argument("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
+    predict.add_argument("--network", choices=("cnn", "dnn"), help="use your own trained network instead of the recorded CNN")
+    recipe_options(predict)
+    record = command("record", "train on FER2013 what is not trained yet, and keep the runs under results/fer2013/")
+    record.add_argument("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
+    record.add_argument("--seeds", type=int, default=1, metavar="N", help="the seeds 0 to N - 1 (default: 1)")
+    record.add_argument("--profile", choices=recipes.PROFILES, default="full", help="how much to train (default: full)")
+    record.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=CHANGE)
+    commands.add_parser("results", help="list the recorded runs and how each was made")
+    bench = commands.add_parser("bench", help="measure training steps and the loading of train.csv")
+    bench.add_argument("--quick", action="store_true", help="few and small measurements, to see that it runs; nothing is kept")
     book = command("book", "run the chapters and build the HTML (what `make book` calls)")
     book.add_argument("--fresh", action="store_true", help="train again even if nothing changed")
     return top
@@ -74,16 +99,28 @@ def train(options) -> None:
     """Train a network, unless its run is on disk already."""
     from hw3 import runs
 
-    recipe = recipes.recipe(options.network, options.profile, loss=options.loss, seed=options.seed)
-    report(runs.obtain(options.network, faces.find(options.data), recipe, options.fresh))
+    join_hosts()
+    report(runs.obtain(options.network, faces.find(options.data), chosen(options, options.network), options.fresh))
 
 
 def evaluate(options) -> None:
     """Print the accuracies of a trained network."""
     from hw3 import runs
 
-    recipe = recipes.recipe(options.network, options.profile, loss=options.loss, seed=options.seed)
-    report(runs.load(runs.run_folder(options.network, faces.find(options.data), recipe)))
+    report(runs.load(runs.run_folder(options.network, faces.find(options.data), chosen(options, options.network))))
+
+
+def join_hosts() -> None:
+    """Join the other hosts of a training where Keras's own variables name them; each host keeps its own copy of the run."""
+    import os
+
+    from hw3.runs import build_dir
+
+    if os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES"):
+        import keras
+
+        os.environ["HW3_BUILD"] = str(build_dir() / f"host-{os.environ['KERAS_DISTRIBUTION_PROCESS_ID']}")
+        keras.distribution.initialize()
 
 
 def report(run) -> None:
@@ -97,17 +134,87 @@ def report(run) -> None:
 
 
 def predict(options) -> None:
-    """Write the submission of a trained network."""
-    from pathlib import Path
+    """Print the probabilities of the emotions in pictures, or write the submission for a test.csv."""
+    import numpy as np
 
     from hw3 import runs, train
 
-    ids, images = faces.parse_test(options.test)
-    network = runs.load_model(options.network, faces.find(options.data), recipes.recipe(options.network, options.profile))
-    labels = train.predict(network, images).argmax(1)
+    pictures = [f for f in options.files if not faces.is_table(f)]
+    if pictures and (options.output or len(pictures) < len(options.files)):
+        raise FacesError("name either pictures, or one test.csv with -o result.csv")
+    if not pictures and (len(options.files) > 1 or not options.output):
+        raise FacesError(f"{options.files[0]}: name one test.csv, and where the submission goes: -o result.csv")
+    ids, images = (pictures, np.stack([faces.picture(f) for f in pictures])) if pictures else faces.parse_test(options.files[0])
+    if options.network:
+        recipe = chosen(options, options.network)
+        model = runs.load_model(options.network, faces.find(options.data), recipe)
+        print(f"{options.network}, recipe {recipe.name} ({recipe.profile})")
+    else:
+        model, about = runs.load_small()
+        print(f"recorded CNN: {about['label']}")
+    p = train.predict(model, images)
+    if pictures:
+        for name, row in zip(ids, p, strict=True):
+            best = ", ".join(f"{faces.EMOTIONS[e]} {row[e]:.1%}" for e in np.argsort(-row))
+            print(f"{name}: {best}")
+    else:
+        write_submission(options.output, ids, p.argmax(1))
+
+
+def write_submission(path: str, ids: list[str], labels) -> None:
+    """Write the course's id,label file."""
+    from pathlib import Path
+
+    from hw3.runs import write_atomically
+
     text = "id,label\n" + "".join(f"{i},{label}\n" for i, label in zip(ids, labels, strict=True))
-    runs.write_atomically(Path(options.output), lambda file: file.write(text.encode()))
-    print(f"wrote {len(labels):,} labels to {options.output}")
+    write_atomically(Path(path), lambda file: file.write(text.encode()))
+    print(f"wrote {len(labels):,} labels to {path}")
+
+
+def record(options) -> None:
+    """Train and record the runs of a recipe for the seeds 0 to N - 1; of "modern-cnn" also the weights of the best."""
+    from hw3 import runs, train
+
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
+    data = faces.find(options.data)
+    runs.check_recordable(data)
+    options.recipe, _, network = options.name.rpartition("-")
+    made = [runs.obtain(network, data, chosen(options, network, seed)) for seed in range(options.seeds)]
+    for run in made:
+        folder = runs.record(run)
+        report(run)
+        print(f"recorded in {folder.relative_to(runs.ROOT)}")
+    if options.name == "modern-cnn":
+        best = max(made, key=lambda run: run.hits("PublicTest"))
+        model, public = runs.load_model("cnn", data, best.recipe), data.only("PublicTest")
+        about = {"label": best.label(), "architecture": best.recipe.architecture, "part": "PublicTest", "n": len(public)}
+        about["hits"] = int((train.predict(model, public.images).argmax(1) == public.labels).sum())
+        runs.save_small(model, about)
+        small = int((train.predict(runs.load_small()[0], public.images).argmax(1) == public.labels).sum())
+        runs.save_small(model, about | {"hits in one byte": small})
+        print(f"weights of seed {best.recipe.seed}: PublicTest {about['hits']:,} of {len(public):,} right, in one byte {small:,}")
+
+
+def results(options) -> None:
+    """Print each recorded run: what it reached, when, on what, and the command that made it."""
+    from hw3 import runs
+
+    for name in runs.recorded_names():
+        for run in runs.recorded(name):
+            print(f"\n{runs.slug(run)}, {run.date[:10]}, Keras {run.versions['keras']} on {list(run.versions)[2]}")
+            report(run)
+            print(
+                f"made by: python -m hw3 record {name} --profile {run.recipe.profile} --seeds {run.recipe.seed + 1} --data FER2013"
+            )
+
+
+def bench(options) -> None:
+    """Measure, print and, unless quick, keep the figures under results/bench/."""
+    from hw3 import bench
+
+    bench.run(quick=options.quick)
 
 
 def book(options) -> None:

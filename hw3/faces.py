@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from hw3.runs import ROOT, build_dir, write_atomically
 
@@ -125,6 +125,21 @@ def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
     with _one_line(path):
         images, _, _, ids = _read_csv(path, ("test",))
         return ids, images
+
+
+def is_table(path: str | Path) -> bool:
+    """Return whether a file's name is that of a CSV, perhaps packed, rather than of a picture."""
+    return Path(path).suffix.lower() in (".csv", ".gz", ".zip")
+
+
+def picture(path: str | Path) -> np.ndarray:
+    """Return any picture as a face, uint8 (48, 48): its middle square, turned upright, in grey. Raises FacesError."""
+    with _one_line(path), open(path, "rb") as file:
+        try:
+            image = ImageOps.exif_transpose(Image.open(file)).convert("L")
+        except Exception:  # as in _read_image; a picture of absurd size too
+            raise _bad(_name(path), "no readable picture", "a PNG, JPEG or another format of Pillow's", "convert it") from None
+    return np.asarray(ImageOps.fit(image, (SIDE, SIDE)))
 
 
 def drawn(n: int = 10_000, seed: int = 0) -> Faces:

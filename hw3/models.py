@@ -48,7 +48,7 @@ def dnn() -> keras.Model:
     return model
 
 
-RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD = 1024, 3, 512
+RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1
 
 
 def residual_dnn() -> keras.Model:
@@ -63,13 +63,13 @@ def residual_dnn() -> keras.Model:
     for i in range(1, RESIDUAL_BLOCKS + 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
         y = layers.LeakyReLU(SLOPE, name=f"relu{i}")(y)
-        y = layers.Dropout(DROPOUT, name=f"drop{i}")(y)
+        y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
         y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
         x = layers.Add(name=f"add{i}")([x, y])
     for i, width in enumerate((RESIDUAL_HEAD, CLASSES), RESIDUAL_BLOCKS + 1):
         x = layers.BatchNormalization(name=f"norm{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
-        x = layers.Dropout(DROPOUT, name=f"drop{i}")(x)
+        x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
         x = layers.Dense(width, name="logits" if width == CLASSES else f"dense{i}")(x)
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 

@@ -1,6 +1,7 @@
 """How to train, as data: one frozen Recipe. RECIPES say how, the profiles smoke, quick, cpu and full only how much."""
 
-from dataclasses import dataclass, replace
+import ast
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,33 @@ class Recipe:
     first_step: float | None = None  # learning rate of one oversized first step (chapter 2's experiment; constant schedule)
     seed: int = 0
 
+    def __post_init__(self):
+        """Raise ValueError, in one line, where a field has a wrong type or value."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
+                object.__setattr__(self, field.name, value := float(value))
+            if not isinstance(value, field.type) or (field.type is int and isinstance(value, bool)):
+                raise ValueError(f"recipe: {field.name} is {value!r}, of the wrong type: its usual value is {field.default!r}")
+            known = CHOICES.get(field.name, (value,))
+            if value not in known:
+                raise ValueError(f"recipe: {field.name} is {value!r}: choose one of {', '.join(map(str, known))}")
+            low = 1 if field.name in ("epochs", "batch", "train_cap", "held_out_cap") else 0
+            if isinstance(value, int | float) and not low <= value < float("inf"):
+                raise ValueError(f"recipe: {field.name} is {value}: at least {low} is needed")
+        for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}: less than 1 is needed")
+
+
+CHOICES = {
+    "architecture": ("original", "residual"),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "cosine"),
+    "loss": ("stable", "clipped"),
+    "precision": ("float32", "mixed_bfloat16"),
+    "views": (1, 2, 10),
+}
 
 # "modern" follows what the best single networks on FER2013 did (Khaireddin and Chen 2021, arXiv 2105.03588: SGD with Nesterov
 # momentum, cosine, shifts, turns, zooms, erased squares, ten views), with warm-up and label smoothing. "fast" is for a clock.
@@ -51,7 +79,8 @@ RECIPES = {
     "clipped": {"dnn": {"loss": "clipped"}},
     "modern": {
         "cnn": MODERN | GPU | {"epochs": 150},
-        "dnn": MODERN | {"architecture": "residual", "epochs": 100, "zoom": 0.1, "rotation": 10.0, "cutout": 0.0},
+        "dnn": MODERN
+        | {"architecture": "residual", "epochs": 200, "shift": 3.0, "rotation": 5.0, "zoom": 0.1, "cutout": 0.0, "views": 2},
     },
     "fast": {"cnn": MODERN | GPU | {"epochs": 30, "batch": 512, "learning_rate": 0.2, "cutout": 0.0}},
 }
@@ -74,7 +103,7 @@ PROFILES = {
     },
     "cpu": {  # all of FER2013 in what two CPU cores can do in about two hours
         "cnn": SHORT | PLAIN | {"epochs": 5, "batch": 64, "learning_rate": 0.05},
-        "dnn": {"epochs": 40},
+        "dnn": {"epochs": 80},
     },
     "full": {"cnn": {}, "dnn": {}},
 }
@@ -91,3 +120,15 @@ def recipe(network: str, profile: str = "quick", name: str = "original", **chang
     if network not in RECIPES[name]:
         raise ValueError(f"recipe {name!r} is not for network {network!r}: it has {', '.join(RECIPES[name])}")
     return replace(Recipe(name=name, profile=profile), **RECIPES[name][network] | PROFILES[profile][network] | changes)
+
+
+def change(text: str) -> tuple[str, object]:
+    """Return the field and the value of a change that a person typed, such as "epochs=5". Raises ValueError."""
+    name, equals, value = text.partition("=")
+    known = [f.name for f in fields(Recipe) if f.name not in ("name", "profile", "seed")]
+    if not equals or name not in known:
+        raise ValueError(f"{text!r} changes no field of a recipe: write field=value with one of {', '.join(known)}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value  # a word, such as sgd

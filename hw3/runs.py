@@ -223,3 +223,90 @@ def load_model(network: str, faces, recipe: Recipe):
     model = NETWORKS[network][recipe.architecture]()
     model.load_weights(weights)
     return model
+
+
+# Recorded runs
+
+
+def slug(run: Run) -> str:
+    """Return the name of a recorded run: recipe, network, and the seed if it is not 0."""
+    return f"{run.recipe.name}-{run.network}" + (f"-seed{run.recipe.seed}" if run.recipe.seed else "")
+
+
+FER2013 = 35_887  # faces
+
+
+def check_recordable(faces) -> None:
+    """Raise ValueError unless the faces are the whole of FER2013 with its PublicTest and PrivateTest told apart."""
+    if faces.name != "FER2013" or len(faces) != FER2013 or set(np.unique(faces.part)) != {0, 1, 2}:
+        raise ValueError(
+            f"only runs on the whole of FER2013 are recorded, not on {faces.source}: name fer2013.csv or icml_face_data.csv with --data"
+        )
+
+
+def record(run: Run) -> Path:
+    """Save a run under results/fer2013/, in place of an earlier one of its recipe, network and seed; return the folder."""
+    save(run, RECORDED / slug(run), precision=np.float16)
+    return RECORDED / slug(run)
+
+
+def recorded(name: str) -> list[Run]:
+    """Return the recorded runs called name, such as "modern-cnn", by seed; an empty list where there is none."""
+    found = [load(p.parent) for p in RECORDED.glob(f"{name}*/run.json")]
+    return sorted((r for r in found if f"{r.recipe.name}-{r.network}" == name), key=lambda r: r.recipe.seed)
+
+
+def recorded_names() -> list[str]:
+    """Return the names of all recorded runs without their seeds, sorted."""
+    return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("*/run.json")})
+
+
+def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return {"vote" and "mean": {part: (true labels, predicted labels)}} of runs that predicted the same faces.
+
+    "mean" averages the probabilities; "vote" takes the label that most members chose, of several such the one of higher mean.
+    Parts that the members did not predict for the same faces, such as held-out parts of different seeds, are left out.
+    """
+    first, result = members[0], {"vote": {}, "mean": {}}
+    for part, (rows, labels, _) in first.predictions.items():
+        if all(np.array_equal(m.predictions[part][0], rows) for m in members):
+            p = np.stack([m.predictions[part][2] for m in members])
+            votes = np.eye(p.shape[-1])[p.argmax(-1)].sum(0)
+            result["mean"][part] = labels, p.mean(0).argmax(1)
+            result["vote"][part] = labels, (votes + p.mean(0) / 2).argmax(1)
+    return result
+
+
+SMALL = RECORDED / "cnn.npz"
+
+
+def save_small(model, about: dict, path: Path = SMALL) -> None:
+    """Write a model's weights in one byte each: every matrix or kernel as int8 with one float32 scale for each output channel.
+
+    about (JSON) says where they come from. Vectors, such as biases, stay float32. No pickles.
+    """
+    arrays = {"about": np.array(json.dumps(about))}
+    for i, w in enumerate(model.get_weights()):
+        if w.ndim > 1:
+            scale = np.abs(w).max(axis=tuple(range(w.ndim - 1)), keepdims=True) / 127 + 1e-12
+            arrays |= {f"q{i}": np.round(w / scale).astype(np.int8), f"s{i}": scale.astype(np.float32)}
+        else:
+            arrays[f"w{i}"] = w
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def load_small(path: Path = SMALL):
+    """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError or ValueError in one line."""
+    from hw3.models import NETWORKS
+
+    if not path.exists():
+        raise FileNotFoundError(f"no recorded weights at results/fer2013/{path.name}: first run python -m hw3 record modern-cnn")
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            about = json.loads(str(saved["about"]))
+            model = NETWORKS["cnn"][about["architecture"]]()
+            count = len(model.get_weights())
+            model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
+    except Exception as error:
+        raise ValueError(f"the weights in results/fer2013/{path.name} are damaged: {error}") from error
+    return model, about

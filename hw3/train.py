@@ -1,6 +1,8 @@
 """Train a network on faces by a recipe: (network, faces, recipe) -> Run. Pure Keras 3, so any backend."""
 
+import contextlib
 import math
+import os
 import platform
 import shutil
 import subprocess
@@ -18,7 +20,8 @@ from hw3.recipes import Recipe
 from hw3.runs import Run, versions, write_atomically
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
-EVALUATED = 256  # faces at once where none is learned from; short batches are filled up, so that one compiled step serves all
+JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
+EVALUATED = 128  # faces at once where none is learned from; short batches are filled up, so that one compiled step serves all
 SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is saved; writing the state takes a second
 
 
@@ -101,7 +104,11 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
-        start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm} if warm else {"initial_learning_rate": rate}
+        start = (
+            {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
+            if warm
+            else {"initial_learning_rate": rate}
+        )
         rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
     decay = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
@@ -122,16 +129,19 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = recipe.norm_momentum
     stable = recipe.loss == "stable"
-    core = keras.Model(network.inputs, network.get_layer("logits").output) if stable else network
+    core = without_softmax(network) if stable else network
     rows = keras.Input((), dtype="int32")
     outputs = core(Distortion(recipe)(Stored(images)(rows)))
     model = keras.Model(rows, layers.Activation("linear", dtype="float32")(outputs))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing) if stable else clipped_loss
-    jax = keras.backend.backend() == "jax"  # elsewhere XLA is not used: it is slower than plain TensorFlow on the CPU
-    model.compile(
-        optimizer(recipe, steps), loss, metrics=["accuracy"], jit_compile=jax, steps_per_execution=8 if jax and on_gpu() else 1
-    )
+    calls = {"jit_compile": JIT, "steps_per_execution": 8 if JIT and on_gpu() else 1}  # so that Python stays ahead of the GPU
+    model.compile(optimizer(recipe, steps), loss, metrics=["accuracy"], **calls)
     return model
+
+
+def without_softmax(network: keras.Model) -> keras.Model:
+    """Return the network up to its logits, sharing its weights."""
+    return keras.Model(network.inputs, network.get_layer("logits").output)
 
 
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
@@ -142,14 +152,16 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
     """
     if views not in (1, 2, 10):
         raise ValueError(f"{views} views: choose 1, 2 or 10")
+    network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)][: max(1, views // 2)]
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)), "edge")
-    total = np.zeros((len(images), 7), np.float32)
+    fill = -len(images) % EVALUATED  # whole batches only: each other size would be compiled anew
+    padded = np.pad(np.pad(images, ((0, fill), (0, 0), (0, 0))), ((0, 0), (2, 2), (2, 2)), "edge")
+    total = np.zeros((len(padded), 7), np.float32)
     for dy, dx in shifts:
         seen = padded[:, 2 + dy : 50 + dy, 2 + dx : 50 + dx, None]
         for flipped in (seen, seen[:, :, ::-1])[: min(views, 2)]:
-            total += network.predict(flipped / np.float32(255), batch_size=256, verbose=0)
-    return total / views
+            total += network.predict(flipped / np.float32(255), batch_size=EVALUATED, verbose=0)
+    return total[: len(images)] / views
 
 
 def state(model: keras.Model) -> list:
@@ -173,23 +185,27 @@ def load_state(path: Path, model: keras.Model) -> tuple[dict[str, list[float]], 
         return history, saved["seconds"].tolist()
 
 
-def distribute(batch: int) -> None:
-    """Let Keras spread every batch over the devices it sees, or as many of them as divide it (JAX; all hosts that joined)."""
-    devices = keras.distribution.list_devices() if keras.backend.backend() == "jax" else []
+def process() -> tuple[int, int]:
+    """Return the number of this process and of how many, where Keras was told to join several hosts; else (0, 1)."""
+    variables = ("KERAS_DISTRIBUTION_PROCESS_ID", "0"), ("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
+    return tuple(int(os.environ.get(name, usual)) for name, usual in variables)
+
+
+def spread(batch: int) -> keras.distribution.DataParallel | None:
+    """Return Keras's distribution of every batch over all devices, or as many as divide it; None for one device (JAX only)."""
+    devices = keras.distribution.list_devices() if JIT else []
     count = max((n for n in range(1, len(devices) + 1) if batch % n == 0), default=1)
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[:count]) if count > 1 else None)
+    return keras.distribution.DataParallel(devices=devices[:count], auto_shard_dataset=False) if count > 1 else None
 
 
-def evaluate(model: keras.Model, rows: np.ndarray, labels: np.ndarray, recipe: Recipe) -> tuple[float, float]:
-    """Return the mean cross-entropy, clipped as the recipe's loss but without smoothing, and the accuracy of a trainer."""
-    outputs = model.predict(np.resize(rows, -(-len(rows) // EVALUATED) * EVALUATED), batch_size=EVALUATED, verbose=0)[: len(rows)]
-    outputs = outputs.astype(float)  # logits or probabilities
-    if recipe.loss == "stable":
-        outputs -= outputs.max(1, keepdims=True)
-        log_p = outputs - np.log(np.exp(outputs).sum(1, keepdims=True))
-    else:
-        log_p = np.log(np.clip(outputs, CLIP, 1 - CLIP))
-    return float(-log_p[np.arange(len(rows)), labels].mean()), float((outputs.argmax(1) == labels).mean())
+def evaluate(logits: keras.Model, images: np.ndarray, labels: np.ndarray, loss: str) -> tuple[float, float]:
+    """Return the mean cross-entropy, without smoothing but clipped where the loss is "clipped", and the accuracy."""
+    z = predict(logits, images).astype(float)
+    z -= z.max(1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    if loss == "clipped":
+        log_p = np.log(np.clip(np.exp(log_p), CLIP, 1 - CLIP))
+    return float(-log_p[np.arange(len(labels)), labels].mean()), float((z.argmax(1) == labels).mean())
 
 
 def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = None, verbose: int = 1) -> tuple[Run, keras.Model]:
@@ -197,52 +213,58 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
 
     An epoch leaves out the faces that do not fill a last batch, other ones each time. With a checkpoint path the state is
     saved after an epoch, at most every SAVE_EVERY seconds, and a training that finds a saved state goes on from there.
+    What is fitted may be in less than full precision and on several devices; the network that predicts is neither.
     Raises FacesError where the faces are too few.
     """
     learn, held = split(faces, recipe)
     batch = min(recipe.batch, len(learn))
     steps = len(learn) // batch
-    distribute(batch)
+    host, hosts = process()
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
-        network = NETWORKS[name][recipe.architecture]()
-        model = trainer(network, faces.images, recipe, recipe.epochs * steps)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    model.optimizer.build(model.trainable_variables)
+    build = NETWORKS[name][recipe.architecture]
+    network, devices = build(), spread(batch)
+    logits = without_softmax(network)
+    with devices.scope() if devices else contextlib.nullcontext():
+        keras.config.set_dtype_policy(recipe.precision)
+        try:
+            fitted = build()
+            model = trainer(fitted, faces.images, recipe, recipe.epochs * steps)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        model.optimizer.build(model.trainable_variables)
     one_hot = np.eye(len(EMOTIONS) + 1, len(EMOTIONS), dtype=np.float32)[np.minimum(faces.labels, len(EMOTIONS))]
-    history, before, start = {}, [], time.perf_counter()
-    saved = start
+    history, seconds, saved = {}, [], time.perf_counter()
     if checkpoint and checkpoint.exists():
-        history, before = load_state(checkpoint, model)
+        history, seconds = load_state(checkpoint, model)
     elif recipe.first_step:
         model.optimizer.learning_rate = recipe.first_step
         model.train_on_batch(learn[:batch].astype(np.int32), one_hot[learn[:batch]])
         model.optimizer.learning_rate = recipe.learning_rate
-    for epoch in range(len(before), recipe.epochs):
-        began = time.perf_counter()
+    for epoch in range(len(seconds), recipe.epochs):
+        start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
-        keras.utils.set_random_seed(recipe.seed + epoch)
-        options = {"batch_size": batch, "shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1}
-        now = {k: v[-1] for k, v in model.fit(order, one_hot[order], verbose=verbose, **options).history.items()}
-        now["val_loss"], now["val_accuracy"] = evaluate(model, held.astype(np.int32), faces.labels[held], recipe)
+        mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
+        options = {"batch_size": batch // hosts, "shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1}
+        with devices.scope() if devices else contextlib.nullcontext():
+            now = {k: v[-1] for k, v in model.fit(mine, one_hot[mine], verbose=verbose, **options).history.items()}
+        network.set_weights(fitted.get_weights())
+        now["val_loss"], now["val_accuracy"] = evaluate(logits, faces.images[held], faces.labels[held], recipe.loss)
         for key, value in now.items():
             history.setdefault(key, []).append(float(value))
-        before.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
         if verbose:
-            print(f"held-out accuracy {now['val_accuracy']:.4f}, {len(order) / before[-1]:,.0f} images/s", flush=True)
+            print(f"held-out accuracy {now['val_accuracy']:.4f}, {len(order) / seconds[-1]:,.0f} images/s", flush=True)
         if checkpoint and time.perf_counter() - saved >= SAVE_EVERY:
-            save_state(checkpoint, model, history, before)
+            save_state(checkpoint, model, history, seconds)
             saved = time.perf_counter()
-    if recipe.precision != "float32":  # it was trained in less, but predicts in full precision
-        weights, network = network.get_weights(), NETWORKS[name][recipe.architecture]()
-        network.set_weights(weights)
+    network.set_weights(fitted.get_weights())
     parts = {"held-out": held}
     if recipe.tests:
         parts |= {part: np.flatnonzero(faces.part == PARTS.index(part)) for part in ("PublicTest", "PrivateTest", "Test")}
     predictions = {
-        part: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views)) for part, rows in parts.items() if len(rows)
+        part: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views))
+        for part, rows in parts.items()
+        if len(rows)
     }
     run = Run(
         network=name,
@@ -254,8 +276,8 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         predictions=predictions,
         versions=versions(),
         device=device(),
-        seconds=sum(before),
-        epoch_seconds=before,
+        seconds=sum(seconds),
+        epoch_seconds=seconds,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return run, network

@@ -14,7 +14,7 @@ def trainable(model):
 
 @pytest.mark.parametrize("name", ["cnn", "dnn"])
 def test_parameters_are_the_originals(name):
-    model = models.NETWORKS[name]()
+    model = models.NETWORKS[name]["original"]()
     assert model.count_params() == original.PARAMETERS[name]
     assert trainable(model) == original.TRAINABLE[name]
 
@@ -32,6 +32,15 @@ def test_dnn_has_6036839_parameters_all_trained():
 def test_cnn_parameters_layer_by_layer():
     found = tuple(layer.count_params() for layer in models.cnn().layers if layer.count_params())
     assert found == original.CNN_LAYERS
+
+
+def test_residual_dnn_is_dense_of_the_same_size_and_normalizes_each_face():
+    model = models.residual_dnn()
+    assert model.count_params() == pytest.approx(original.PARAMETERS["dnn"], rel=0.01)
+    assert {type(x).__name__ for x in model.layers if x.count_params()} == {"Dense", "BatchNormalization"}
+    face = np.random.default_rng(0).random((1, 48, 48, 1), np.float32)
+    brighter = keras.ops.convert_to_numpy(model(0.4 * face + 0.5))  # brightness and contrast say nothing about emotions
+    np.testing.assert_allclose(brighter, keras.ops.convert_to_numpy(model(face)), atol=0.02)
 
 
 def test_cnn_shapes_after_each_block():
@@ -57,7 +66,7 @@ def test_dnn_has_only_dense_layers_and_leaky_relu():
 @pytest.mark.parametrize("name", ["cnn", "dnn"])
 def test_outputs_are_probabilities(name):
     images = np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
-    p = keras.ops.convert_to_numpy(models.NETWORKS[name]()(images))
+    p = keras.ops.convert_to_numpy(models.NETWORKS[name]["original"]()(images))
     assert p.shape == (3, 7)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
 
@@ -77,7 +86,7 @@ def test_full_recipe_is_the_originals():
 
 @pytest.mark.parametrize(("network", "profile"), [("cnn", "huge"), ("rnn", "quick")])
 def test_unknown_names_are_refused_in_one_line(network, profile):
-    with pytest.raises(ValueError, match="choose one of") as caught:
+    with pytest.raises(ValueError, match="choose one of|it has cnn, dnn") as caught:
         recipe(network, profile)
     assert "\n" not in str(caught.value)
 
