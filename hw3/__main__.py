@@ -1,11 +1,10 @@
-"""The command line: python -m hw3 data | train | evaluate | predict | record | results | bench | book. Errors are one line and exit status 1."""
+"""The command line: python -m hw3 COMMAND. Errors are one line and exit status 1."""
 
 import argparse
 import sys
 
 from hw3 import faces, recipes
 from hw3.faces import FacesError
-
 
 CHANGE = "change a field of the recipe, as in --set epochs=5; may be repeated"
 
@@ -205,9 +204,8 @@ def results(options) -> None:
         for run in runs.recorded(name):
             print(f"\n{runs.slug(run)}, {run.date[:10]}, Keras {run.versions['keras']} on {list(run.versions)[2]}")
             report(run)
-            print(
-                f"made by: python -m hw3 record {name} --profile {run.recipe.profile} --seeds {run.recipe.seed + 1} --data FER2013"
-            )
+            size = f"--profile {run.recipe.profile} --seeds {run.recipe.seed + 1}"
+            print(f"made by: python -m hw3 record {name} {size} --data fer2013.csv")
 
 
 def bench(options) -> None:

@@ -89,6 +89,27 @@ def resample(counts: np.ndarray, n: int = 4000, seed: int = 0) -> np.ndarray:
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
 
+def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """Return, of the predictions in each of so many equal bins of confidence, their mean confidence, accuracy and n.
+
+    The confidence of a prediction is its probability, the highest of the seven (n, 7). Bins without predictions are left out.
+    Accuracy has its Wilson interval. Source: Guo et al. 2017, arXiv 1706.04599.
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = []
+    for b in np.unique(number):
+        inside = number == b
+        rows.append((confidence[inside].mean(), *proportion(right[inside].sum(), inside.sum()), inside.sum()))
+    return pd.DataFrame(rows, columns=["confidence", "accuracy", "low", "high", "n"])
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Return the expected calibration error: the mean gap between confidence and accuracy of the bins, weighted by n."""
+    table = calibration(labels, probabilities, bins)
+    return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["n"]))
+
+
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
 
 

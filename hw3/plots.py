@@ -286,6 +286,21 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     return under(figure, note)
 
 
+def reliability(tables: dict, note: str = "") -> Figure:
+    """Draw accuracy against confidence, one line with 95% intervals for each `metrics.calibration` table, named by the keys."""
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+    ax = figure.subplots()
+    ax.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")
+    for (name, table), mark in zip(tables.items(), "osD^v", strict=False):
+        spread = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
+        ax.errorbar(table["confidence"], table["accuracy"], spread, marker=mark, ms=4, lw=1.2, capsize=2, label=name)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set(xlabel="confidence: probability of the predicted emotion", ylabel="share of right predictions", ylim=(0, 1))
+    ax.legend()
+    return under(figure, note)
+
+
 def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     """Draw each column of table as a line against its index."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")

@@ -140,7 +140,8 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
         if write_weights:
             write_weights(str(temporary / "model.weights.h5"))
         about = {k: v for k, v in vars(run).items() if k not in ("history", "predictions")} | {"recipe": asdict(run.recipe)}
-        about["hits"] = {part: run.hits(part) for part in run.predictions}
+        right = {part: arrays[f"{part}/probabilities"].argmax(1) == arrays[f"{part}/labels"] for part in run.predictions}
+        about["hits"] = {part: [int(r.sum()), len(r)] for part, r in right.items()}
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
         (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
         if folder.exists():
@@ -239,9 +240,8 @@ FER2013 = 35_887  # faces
 def check_recordable(faces) -> None:
     """Raise ValueError unless the faces are the whole of FER2013 with its PublicTest and PrivateTest told apart."""
     if faces.name != "FER2013" or len(faces) != FER2013 or set(np.unique(faces.part)) != {0, 1, 2}:
-        raise ValueError(
-            f"only runs on the whole of FER2013 are recorded, not on {faces.source}: name fer2013.csv or icml_face_data.csv with --data"
-        )
+        todo = "name fer2013.csv or icml_face_data.csv with --data"
+        raise ValueError(f"only runs on the whole of FER2013 are recorded, not on {faces.source}: {todo}")
 
 
 def record(run: Run) -> Path:
@@ -280,7 +280,7 @@ def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.nda
 SMALL = RECORDED / "cnn.npz"
 
 
-def save_small(model, about: dict, path: Path = SMALL) -> None:
+def save_small(model, about: dict) -> None:
     """Write a model's weights in one byte each: every matrix or kernel as int8 with one float32 scale for each output channel.
 
     about (JSON) says where they come from. Vectors, such as biases, stay float32. No pickles.
@@ -292,21 +292,21 @@ def save_small(model, about: dict, path: Path = SMALL) -> None:
             arrays |= {f"q{i}": np.round(w / scale).astype(np.int8), f"s{i}": scale.astype(np.float32)}
         else:
             arrays[f"w{i}"] = w
-    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+    write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
 
 
-def load_small(path: Path = SMALL):
+def load_small():
     """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError or ValueError in one line."""
     from hw3.models import NETWORKS
 
-    if not path.exists():
-        raise FileNotFoundError(f"no recorded weights at results/fer2013/{path.name}: first run python -m hw3 record modern-cnn")
+    if not SMALL.exists():
+        raise FileNotFoundError(f"no recorded weights at results/fer2013/{SMALL.name}: first run python -m hw3 record modern-cnn")
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with np.load(SMALL, allow_pickle=False) as saved:
             about = json.loads(str(saved["about"]))
             model = NETWORKS["cnn"][about["architecture"]]()
             count = len(model.get_weights())
             model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
     except Exception as error:
-        raise ValueError(f"the weights in results/fer2013/{path.name} are damaged: {error}") from error
+        raise ValueError(f"the weights in results/fer2013/{SMALL.name} are damaged: {error}") from error
     return model, about

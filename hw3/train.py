@@ -104,11 +104,8 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
-        start = (
-            {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
-            if warm
-            else {"initial_learning_rate": rate}
-        )
+        start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
+        start = start if warm else {"initial_learning_rate": rate}
         rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
     decay = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
@@ -147,7 +144,8 @@ def without_softmax(network: keras.Model) -> keras.Model:
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over so many views of each.
 
-    Of 10 views, five are the face and the face shifted by 2 pixels along each diagonal, five their mirror images. 2: without shifts.
+    Of 10 views, five are the face itself and shifted by 2 pixels along each diagonal, five their mirror images.
+    Of 2 views, the second is the mirror image.
     Raises ValueError for another number.
     """
     if views not in (1, 2, 10):
@@ -261,11 +259,8 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     parts = {"held-out": held}
     if recipe.tests:
         parts |= {part: np.flatnonzero(faces.part == PARTS.index(part)) for part in ("PublicTest", "PrivateTest", "Test")}
-    predictions = {
-        part: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views))
-        for part, rows in parts.items()
-        if len(rows)
-    }
+    parts = {part: rows for part, rows in parts.items() if len(rows)}
+    predictions = {p: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views)) for p, rows in parts.items()}
     run = Run(
         network=name,
         recipe=recipe,

@@ -1,13 +1,15 @@
 """The command line: what it prints, and one clear line for every mistake."""
 
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hw3 import __main__ as cli
-from hw3 import faces, runs
+from hw3 import faces, models, runs
 from hw3.recipes import recipe
 
 
@@ -100,12 +102,63 @@ def test_train_evaluate_predict(tmp_path, capsys):
 
 
 def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "load_model", lambda *a: None)
+    monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
     from hw3 import train
 
     monkeypatch.setattr(train, "predict", lambda model, images: np.eye(7)[:1])
     test = tmp_path / "test.csv"
     test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
     (tmp_path / "file").write_text("not a folder")
-    data = write_train(tmp_path / "train.csv")
-    fails(capsys, "predict", test, "-o", tmp_path / "file" / "r.csv", "--data", data)
+    fails(capsys, "predict", test, "-o", tmp_path / "file" / "r.csv")
+
+
+def test_predict_prints_the_probabilities_of_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    runs.save_small(models.cnn(), {"label": "untrained", "architecture": "original"})
+    for name, mode, size in (("color.jpg", "RGB", (200, 120)), ("gray.png", "L", (48, 48))):
+        Image.new(mode, size).save(tmp_path / name)
+    cli.main(["predict", str(tmp_path / "color.jpg"), str(tmp_path / "gray.png")])
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "recorded CNN: untrained"
+    assert len(lines) == 2
+    for line, name in zip(lines, ("color.jpg", "gray.png"), strict=True):
+        assert line.startswith(f"{tmp_path / name}: ")
+        shares = [float(share) for share in re.findall(r"([0-9.]+)%", line.rpartition(": ")[2])]
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_predict_wants_either_pictures_or_one_table(tmp_path, capsys):
+    assert "-o result.csv" in fails(capsys, "predict", "test.csv")
+    assert "either pictures" in fails(capsys, "predict", "face.png", "test.csv")
+    assert "either pictures" in fails(capsys, "predict", "face.png", "-o", "r.csv")
+    (tmp_path / "face.png").write_bytes(b"not a picture")
+    assert "no readable picture" in fails(capsys, "predict", tmp_path / "face.png")
+    assert "missing.png" in fails(capsys, "predict", tmp_path / "missing.png")
+
+
+def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
+    path = write_train(tmp_path / "train.csv")
+    for change, said in (
+        ("epoch=5", "changes no field"),
+        ("epochs=two", "wrong type"),
+        ("epochs=0", "at least 1"),
+        ("loss=soft", "choose"),
+    ):
+        assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
+
+
+def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
+    for name in ("original-dnn", "modern-cnn"):
+        line = fails(capsys, "record", name, "--data", write_train(tmp_path / "train.csv"), "--profile", "smoke")
+        assert "only runs on the whole of FER2013" in line
+
+
+def test_results_lists_every_recorded_run_with_its_command(capsys):
+    cli.main(["results"])
+    out = capsys.readouterr().out
+    names = runs.recorded_names()
+    assert names
+    for name in names:
+        assert f"python -m hw3 record {name} --profile" in out
+    assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in names)

@@ -130,3 +130,19 @@ def test_verdict_rule():
 def test_claims_name_the_emotions_they_mean():
     assert (ANGRY, DISGUST, FEAR, HAPPY, SAD, NEUTRAL) == (0, 1, 2, 3, 4, 6)
     assert len(metrics.CLAIMS) == 6
+
+
+def test_calibration_by_hand():
+    p = np.zeros((4, 7))
+    p[:, 0] = (0.9, 0.95, 0.5, 0.52)
+    p[:, 1] = 1 - p[:, 0]
+    labels = np.array([0, 1, 0, 0])  # of the two sure predictions one is right, of the two unsure ones both are
+    table = metrics.calibration(labels, p, bins=10)
+    assert table["n"].tolist() == [2, 2]
+    np.testing.assert_allclose(table["confidence"], [0.51, 0.925])
+    assert table["accuracy"].tolist() == [1, 0.5]
+    assert metrics.calibration_error(labels, p, bins=10) == pytest.approx((0.49 + 0.425) / 2)
+
+
+def test_a_perfect_and_sure_network_is_calibrated():
+    assert metrics.calibration_error(np.arange(7), np.eye(7)) == 0

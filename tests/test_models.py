@@ -86,7 +86,7 @@ def test_full_recipe_is_the_originals():
 
 @pytest.mark.parametrize(("network", "profile"), [("cnn", "huge"), ("rnn", "quick")])
 def test_unknown_names_are_refused_in_one_line(network, profile):
-    with pytest.raises(ValueError, match="choose one of|it has cnn, dnn") as caught:
+    with pytest.raises(ValueError, match=r"choose one of|it has cnn, dnn") as caught:
         recipe(network, profile)
     assert "\n" not in str(caught.value)
 

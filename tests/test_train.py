@@ -107,7 +107,7 @@ def test_zoom_shear_and_shift_move_a_point_as_far_as_they_say():
         assert found.min() == pytest.approx(10 / 1.2, abs=0.3)
         assert found.max() == pytest.approx(10 / 0.8, abs=0.3)
     assert np.abs(tall - wide).max() > 2, "height and width are zoomed apart"
-    y, x = centers(distorted(replace(STILL, shear=20.0), dot(300, 33.5, 23.5))).T
+    _, x = centers(distorted(replace(STILL, shear=20.0), dot(300, 33.5, 23.5))).T
     assert np.abs(x).max() == pytest.approx(10 * np.tan(np.radians(20)), abs=0.4)
     moved = centers(distorted(replace(STILL, shift=4.0), dot(300, 23.5, 23.5)))
     assert np.abs(moved).max() == pytest.approx(4, abs=0.1)

@@ -1,0 +1,126 @@
+"""Recorded runs: each accuracy follows from its predictions; one byte a weight is enough; an ensemble by hand."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw3 import faces, models, runs, train
+from hw3.recipes import Recipe
+from hw3.runs import Run
+
+FOLDERS = sorted(p.parent for p in runs.RECORDED.glob("*/run.json"))
+
+
+def made_up(probabilities, seed=0, data="FER2013"):
+    """Return a Run that predicted these probabilities (n, 7) for faces 0 to n - 1, all of emotion 0."""
+    p = np.asarray(probabilities, np.float32)
+    predictions = {"PublicTest": (np.arange(len(p)), np.zeros(len(p), np.uint8), p)}
+    about = {"network": "cnn", "recipe": Recipe(name="modern", seed=seed), "data": data, "fingerprint": "0", "trained_on": 1}
+    made = {"versions": {}, "device": "none", "seconds": 1.0, "epoch_seconds": [1.0], "date": "2026-01-01"}
+    return Run(**about, **made, history={"loss": [1.0]}, predictions=predictions)
+
+
+def test_there_are_recorded_runs():
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
+    about, run = json.loads((folder / "run.json").read_text()), runs.load(folder)
+    assert folder.name == runs.slug(run)
+    assert set(about["hits"]) == {"held-out", "PublicTest", "PrivateTest"}
+    for part, (rows, labels, p) in run.predictions.items():
+        assert about["hits"][part] == [int((p.argmax(1) == labels).sum()), len(labels)]
+        np.testing.assert_allclose(p.sum(1), 1, atol=0.01)
+        assert len(set(rows)) == len(rows)
+        if part != "held-out":
+            assert len(rows) == 3589
+    assert run.fingerprint
+    assert len(run.epoch_seconds) == run.recipe.epochs == len(run.history["val_accuracy"])
+    assert run.seconds == pytest.approx(sum(run.epoch_seconds))
+    if run.recipe.views == 1:
+        hits, n = run.hits()
+        assert run.history["val_accuracy"][-1] == pytest.approx(hits / n, abs=2 / n)
+    assert "/" not in run.device
+
+
+def test_recorded_runs_are_small_and_hold_no_pictures():
+    files = [p for p in runs.RECORDED.rglob("*") if p.is_file()]
+    assert {p.name for p in files} <= {"run.json", "history.csv", "predictions.npz", "cnn.npz"}
+    assert sum(p.stat().st_size for p in files if p != runs.SMALL) < 3e6
+    for path in (p for p in files if p.name == "predictions.npz"):
+        with np.load(path, allow_pickle=False) as saved:
+            assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), "a picture has 2,304 values a row"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_recorded_labels_are_those_of_fer2013(folder):
+    where = os.environ.get("HW3_TEST_FER2013")
+    if not where:
+        pytest.skip("HW3_TEST_FER2013 names no FER2013")
+    found, run = faces.load(Path(where) / "fer2013.csv"), runs.load(folder)
+    assert run.fingerprint == found.fingerprint
+    for part, (rows, labels, _) in run.predictions.items():
+        assert np.array_equal(found.labels[rows], labels)
+        assert set(found.part[rows]) == {faces.PARTS.index("Training" if part == "held-out" else part)}
+    if len(run.predictions["held-out"][0]) == round(0.1 * 28709):
+        assert np.array_equal(run.predictions["held-out"][0], train.split(found, run.recipe)[1])
+
+
+def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
+    assert runs.SMALL.stat().st_size < 8e6
+    model, about = runs.load_small()
+    assert model.count_params() == 6_040_327
+    assert about["hits"] - about["hits in one byte"] <= 0.003 * about["n"]
+
+
+def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    model = models.cnn()
+    runs.save_small(model, {"architecture": "original"})
+    again, about = runs.load_small()
+    assert about == {"architecture": "original"}
+    assert runs.SMALL.stat().st_size < 8e6
+    for before, after in zip(model.get_weights(), again.get_weights(), strict=True):
+        step = np.abs(before).max(axis=tuple(range(before.ndim - 1))) / 127 if before.ndim > 1 else 0
+        assert (np.abs(before - after) <= step / 2 + 1e-7).all()
+
+
+def test_missing_or_damaged_weights_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    with pytest.raises(FileNotFoundError, match="first run python -m hw3 record modern-cnn"):
+        runs.load_small()
+    runs.SMALL.write_bytes(b"PK half a file")
+    with pytest.raises(ValueError, match="damaged"):
+        runs.load_small()
+
+
+def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RECORDED", tmp_path)
+    right, wrong = np.eye(7)[[0]], np.eye(7)[[1]]
+    for seed, p in ((0, wrong), (2, right), (0, right)):  # the last one replaces the first
+        runs.record(made_up(p, seed))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["modern-cnn", "modern-cnn-seed2"]
+    assert runs.recorded_names() == ["modern-cnn"]
+    assert [(r.recipe.seed, r.hits("PublicTest")) for r in runs.recorded("modern-cnn")] == [(0, (1, 1)), (2, (1, 1))]
+    assert runs.recorded("modern-dnn") == []
+
+
+def test_ensemble_votes_and_averages():
+    # Three networks, two faces of emotion 0. Face 0: two mild votes for 0, one sure one for 1. Face 1: three different votes.
+    def p(*first):
+        rest = np.zeros((2, 7))
+        rest[:, : len(first[0])] = first
+        return rest
+
+    members = [made_up(p((0.6, 0.4, 0), (0.5, 0.3, 0.2)), 0), made_up(p((0.6, 0.4, 0), (0.4, 0.5, 0.1)), 1)]
+    members.append(made_up(p((0, 1, 0), (0.3, 0.1, 0.6)), 2))
+    both = runs.ensemble(members)
+    assert both["vote"]["PublicTest"][1].tolist() == [0, 0], "a tie goes to the highest sum, 1.2, 0.9, 0.9"
+    assert both["mean"]["PublicTest"][1].tolist() == [1, 0]
+    other = replace(members[0], predictions={"PublicTest": (np.array([5, 6]), *members[0].predictions["PublicTest"][1:])})
+    assert runs.ensemble([members[0], other]) == {"vote": {}, "mean": {}}, "other faces cannot be voted on"
