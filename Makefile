@@ -1,8 +1,9 @@
 # Every command a person types. `make` alone lists them.
-#   PROFILE=smoke|quick|full   how much to train            (default quick)
+#   PROFILE=smoke|quick|cpu|full   how much to train        (default quick)
 #   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
 #   FRESH=1                    train again
 #   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
+#   SEEDS=9                    networks that record trains of a recipe (default 1; 9 of modern-cnn are the ensemble)
 PROFILE ?= quick
 BACKEND ?= tensorflow
 PYTHON ?= python3
@@ -10,10 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book test lab data lint format lock clean gpu
+.PHONY: help book test lab data results record lint format lock clean gpu
 
 help:  ## list the commands
-	@sed -n 's/^# \?//p' Makefile | sed -n '2,5p'
+	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
@@ -27,6 +28,15 @@ lab: $(VENV)/.book  ## open the chapters in JupyterLab
 
 data: $(VENV)/.book  ## describe the faces that the chapters would use
 	@$(BIN)/python -m hw3 data $(if $(DATA),--data "$(DATA)")
+
+results: $(VENV)/.book  ## list the recorded runs and how each was made
+	@$(BIN)/python -m hw3 results
+
+record: PROFILE = full
+record: SEEDS = 1
+record: $(VENV)/.book  ## train every recipe on the whole of DATA (FER2013) and record the runs; wants a GPU
+	@for run in original-cnn original-dnn clipped-dnn modern-dnn fast-cnn modern-cnn; do \
+	  $(BIN)/python -m hw3 record $$run --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(DATA),--data "$(DATA)") || exit 1; done
 
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
 	$(BIN)/python -m ruff check .
@@ -44,7 +54,7 @@ lock:  ## compile the lock files anew from the .in files
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $$f.in -o $$f.txt || exit 1; done
 
 gpu: $(VENV)/.book  ## add the CUDA build of the backend (Linux, NVIDIA)
-	$(BIN)/python -m pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
+	$(BIN)/python -m pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]==$$(sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements-test.txt)","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
 
 clean:  ## remove everything made, but not .venv
 	rm -rf _build

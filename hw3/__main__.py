@@ -204,8 +204,10 @@ def results(options) -> None:
         for run in runs.recorded(name):
             print(f"\n{runs.slug(run)}, {run.date[:10]}, Keras {run.versions['keras']} on {list(run.versions)[2]}")
             report(run)
+            usual = recipes.recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed)
+            sets = [f"--set {k}={v}" for k, v in vars(run.recipe).items() if v != getattr(usual, k)]
             size = f"--profile {run.recipe.profile} --seeds {run.recipe.seed + 1}"
-            print(f"made by: python -m hw3 record {name} {size} --data fer2013.csv")
+            print(" ".join([f"made by: python -m hw3 record {name} {size} --data fer2013.csv", *sets]))
 
 
 def bench(options) -> None:

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from hw3 import faces, original
-from hw3.runs import ROOT, build_dir, digest, write_atomically
+from hw3 import faces
+from hw3.runs import ROOT, build_dir, digest, locked, write_atomically
 
-ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "index")  # the front page comes last: it shows the others' results
+ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "speed", "index")  # the front page comes last: it shows the others' results
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", "hw3/page.css")
 
 
@@ -22,8 +22,9 @@ class BuildError(RuntimeError):
 
 
 def code() -> bytes:
-    """Return what every chapter depends on: the source of hw3 and the original's recorded numbers."""
-    files = [p for p in (ROOT / "hw3").iterdir() if p.suffix in (".py", ".html")] + list(original.FOLDER.iterdir())
+    """Return what every chapter depends on: the source of hw3 and all recorded numbers."""
+    files = [p for p in (ROOT / "hw3").iterdir() if p.suffix in (".py", ".html")]
+    files += [p for p in (ROOT / "results").rglob("*") if p.is_file()]
     return b"".join(p.read_bytes() for p in sorted(files))
 
 
@@ -131,6 +132,7 @@ def build_page(executed: list[Path]) -> Path:
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
     """Run the chapters, build the page, and return its path. Raises BuildError or FacesError with one clear last line."""
     start = time.perf_counter()
-    page = build_page(run_chapters(profile, data, fresh))
+    with locked(build_dir() / "book.lock"):
+        page = build_page(run_chapters(profile, data, fresh))
     print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
     return page

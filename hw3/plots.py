@@ -275,14 +275,15 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Fi
 
 
 def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
-    """Draw one row of table a line: a dot at its value and a bar over its interval, all in [0, 1]. The index names the rows."""
+    """Draw one row of table a line: a dot at its value and a bar over its interval, all shares. The index names the rows."""
     figure = Figure(figsize=(WIDTH, 0.27 * len(table) + 0.9), layout="constrained")
     ax, y = figure.subplots(), np.arange(len(table))[::-1]
     ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
     ax.plot(table[value], y, "o", color="C0")
     ax.set_yticks(y, table.index)
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
-    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, None))
+    ax.axvline(0, color="0.4", lw=1)
+    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(min(0, 1.1 * table[low].min()), None))
     return under(figure, note)
 
 

@@ -104,7 +104,7 @@ class Run:
     def label(self) -> str:
         """Return what every figure of results says of its run: data, recipe, profile, images, epochs, device."""
         r = self.recipe
-        return f"{self.data}, recipe {r.name} ({r.profile}), {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
+        return f"{self.data}, recipe {r.name}, profile {r.profile}, {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
 
 
 def versions() -> dict[str, str]:
@@ -176,10 +176,14 @@ def load(folder: Path) -> Run:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on path: a second process that wants it waits until the first is done."""
+    """Hold an exclusive lock on path: a second process that wants it says so and waits until the first is done or dead."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"hw3: another process works on {path.stem}; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
