@@ -1,10 +1,13 @@
 """The command line: python -m hw3 COMMAND. Errors are one line and exit status 1."""
 
 import argparse
+import errno
+import os
 import sys
 
 from hw3 import faces, recipes
 from hw3.faces import FacesError
+from hw3.runs import build_dir
 
 CHANGE = "change a field of the recipe, as in --set epochs=5; may be repeated"
 
@@ -111,10 +114,6 @@ def evaluate(options) -> None:
 
 def join_hosts() -> None:
     """Join the other hosts of a training where Keras's own variables name them; each host keeps its own copy of the run."""
-    import os
-
-    from hw3.runs import build_dir
-
     if os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES"):
         import keras
 
@@ -232,7 +231,16 @@ def main(arguments=None) -> None:
     except KeyboardInterrupt:
         sys.exit("hw3: interrupted; start it again to go on")
     except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError
+        if isinstance(error, OSError) and error.errno:  # what the system refused; libraries wrap it in many words
+            error = f"{os.strerror(error.errno)}: {error.filename or 'while writing to ' + str(build_dir())}; {todo(error.errno)}"
         sys.exit(f"hw3: {error}" if not str(error).count("\n") else str(error))
+
+
+def todo(code: int) -> str:
+    """Return what to do about an error of the system."""
+    elsewhere = "or name another folder in the environment variable HW3_BUILD"
+    known = {errno.ENOSPC: f"free some space, {elsewhere}", errno.EROFS: f"make it writable, {elsewhere}"}
+    return known.get(code, "check the path and its permissions")
 
 
 if __name__ == "__main__":

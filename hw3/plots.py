@@ -87,7 +87,11 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em"}
     body = {"selector": "td", "props": f"white-space: {'normal' if wide else 'nowrap'}"}
     first = {"selector": "th:first-child, td:first-child", "props": "text-align: left"}
-    return shown.format(thousands=",", precision=digits, na_rep="none").hide(axis="index").set_table_styles([cells, body, first])
+    return (
+        shown.format(thousands=",", precision=digits, na_rep="none", escape="html")
+        .hide(axis="index")
+        .set_table_styles([cells, body, first])
+    )
 
 
 def calculator() -> HTML:

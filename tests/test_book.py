@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import keras
 import nbformat
 import pytest
 
-from hw3 import book
+from hw3 import book, runs
 from hw3.runs import ROOT
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -79,6 +80,57 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 6
 
 
+def test_key_changes_with_every_file_that_a_chapter_can_depend_on(tmp_path, monkeypatch):
+    for part in ("hw3", "results"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    seen = {book.code()}
+    files = [p for p in tmp_path.rglob("*") if p.suffix in (".py", ".html", ".csv", ".json", ".npz")]
+    assert len(files) > 20
+    for path in files:
+        path.write_bytes(path.read_bytes() + b" ")
+        seen.add(book.code())
+    assert len(seen) == 1 + len(files)
+
+
+def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatch):
+    built_once = []
+    monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
+    settings = tmp_path / "source"
+    for name in (*book.SETTINGS, "hw3/__init__.py"):
+        (settings / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, settings / name)
+
+    def run(command, **options):
+        built_once.append(command)
+        (tmp_path / "_build" / "html").mkdir(exist_ok=True)
+        (tmp_path / "_build" / "html" / "index.html").write_text("page")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(book, "ROOT", settings)
+    monkeypatch.setattr(book.subprocess, "run", run)
+    for expected in (1, 1):
+        book.build_page([])
+        assert len(built_once) == expected
+    for number, name in enumerate(book.SETTINGS, 2):
+        (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
+        book.build_page([])
+        assert len(built_once) == number
+
+
+def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
+    first = runs.locked(tmp_path / "book.lock")
+    first.__enter__()
+    code = "import sys; from pathlib import Path; from hw3.runs import locked\nwith locked(Path(sys.argv[1])): print('in')"
+    second = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "book.lock")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert "another process works on book; waiting" in second.stderr.readline()
+    assert second.poll() is None
+    first.__exit__(None, None, None)
+    assert second.communicate()[0] == "in\n"
+
+
 def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
     path = tmp_path / "x.ipynb"
     assert book.executed_key(path) is None
@@ -93,19 +145,89 @@ def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """Build the smoke book; return its folder of pages and what the build printed."""
+    """Build the smoke book; return its _build folder and what the build printed.
+
+    It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
+    and where the system lets us, in a network namespace that has nothing but loopback.
+    """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
-    build = tmp_path_factory.mktemp("book") / "_build"
-    return build, make(build)
+    place = tmp_path_factory.mktemp("book") / "Übung 3, faces 臉"
+    for name in sources():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, place / name)
+    printed = make(place)
+    if os.environ.get("HW3_TEST_KEEP"):
+        shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
+    return place / "_build", printed
 
 
-def make(build):
-    env = {k: v for k, v in os.environ.items() if k != "HW3_DATA"} | {"HW3_BUILD": str(build)}
-    command = [sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
-    result = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+def sources():
+    """Return the files of the project, as a source archive has them."""
+    if (ROOT / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        return [name for name in listed if (ROOT / name).is_file()]
+    made = {".venv", "_build", "data", "__pycache__", ".pytest_cache", ".ruff_cache"}
+    return [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not made & set(p.relative_to(ROOT).parts)]
+
+
+# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command.
+ALONE = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as s:
+    fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x41))
+assert [name for _, name in socket.if_nameindex()] == ["lo"]
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
+CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
+
+
+def make(place):
+    odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
+    env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C", "PYTHONPATH": str(place)}
+    command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
+    result = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8")
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def shown(folder):
+    """Return {(chapter, cell): what it shows} of executed chapters, without dates and without cells that show measured times."""
+    found = {}
+    for name in book.ORDER:
+        for cell in nbformat.read(Path(folder) / f"{name}.ipynb", as_version=4).cells:
+            if cell.cell_type == "code" and "timing" not in cell.metadata.get("tags", ()):
+                outputs = [output.get("data") or output.get("text") for output in cell.outputs]
+                found[name, cell.id] = re.sub(r"20\d\d-\d\d-\d\d", "date", json.dumps(outputs))
+    return found
+
+
+def test_two_builds_show_the_same_to_the_last_digit():
+    """CI builds the smoke book twice: here, and by `make book`; HW3_TEST_TWICE names the two folders of executed chapters."""
+    folders = os.environ.get("HW3_TEST_TWICE", "").split(":")
+    if len(folders) != 2:
+        pytest.skip("HW3_TEST_TWICE does not name two folders")
+    first, second = map(shown, folders)
+    assert len(first) > 50
+    assert sum("image/png" in outputs for outputs in first.values()) > 10
+    assert [cell for cell in first if first[cell] != second.get(cell)] == []
+    assert first.keys() == second.keys()
+
+
+def test_the_book_was_built_without_any_network(built):
+    if not CAN_ISOLATE:
+        pytest.skip("this system makes no network namespaces")
+    asked = subprocess.run(
+        [*ISOLATE, sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 1)"], capture_output=True
+    )
+    assert b"Network is unreachable" in asked.stderr
+
+
+def test_the_build_needs_less_than_3_gb(built):
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux, bytes on macOS; of the largest process
+    assert largest * (1 if sys.platform == "darwin" else 1024) < 2.5e9, "a chapter's kernel and the process that starts it"
 
 
 def page(built, name):
@@ -115,13 +237,16 @@ def page(built, name):
 def test_build_prints_one_line_a_chapter_and_where_to_open_it(built):
     lines = built[1].splitlines()
     assert [line for line in lines if line.startswith("[")] == [
-        line for i, n in enumerate(book.ORDER, 1) for line in lines if re.fullmatch(rf"\[{i}/{len(book.ORDER)}\] {n}\.ipynb +\d+ s", line)
+        line
+        for i, n in enumerate(book.ORDER, 1)
+        for line in lines
+        if re.fullmatch(rf"\[{i}/{len(book.ORDER)}\] {n}\.ipynb +\d+ s", line)
     ]
     assert Path(lines[-1].split("open ")[1]).exists()
 
 
 def test_second_build_runs_nothing(built):
-    lines = make(built[0]).splitlines()
+    lines = make(built[0].parent).splitlines()
     assert sum(line.endswith("unchanged") for line in lines) == len(book.ORDER)
 
 
@@ -132,7 +257,8 @@ def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in code)
         assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
-        assert str(ROOT) not in text
+        for place in (ROOT, built[0].parent.parent, sys.prefix):
+            assert str(place) not in text
         assert str(Path.home()) + "/" not in text
 
 

@@ -1,6 +1,8 @@
 """The command line: what it prints, and one clear line for every mistake."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -162,3 +164,26 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     for name in names:
         assert f"python -m hw3 record {name} --profile" in out
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in names)
+
+
+NAMESPACE = ["unshare", "--map-root-user", "--mount"]
+TRAIN = "mount -t tmpfs -o {options} none {build} || exit 9; {python} -m hw3 train dnn --profile smoke --data {data}; code=$?; "
+LOOK = "find {build} -type f >&2; exit $code"
+
+
+@pytest.mark.parametrize(("options", "said"), [("size=4m", "No space left on device"), ("size=4m,ro", "Read-only file system")])
+def test_a_full_or_read_only_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, options, said):
+    if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "/bin/true"], capture_output=True).returncode:
+        pytest.skip("this system lets us mount no small disk")
+    build, data = tmp_path / "small", write_train(tmp_path / "train.csv")
+    build.mkdir()
+    script = (TRAIN + LOOK).format(options=options, build=build, python=sys.executable, data=data)
+    env = os.environ | {"HW3_BUILD": str(build)}
+    result = subprocess.run([*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("hw3: ")]
+    assert "Traceback" not in result.stderr
+    assert said in lines[-1]
+    assert "HW3_BUILD" in lines[-1]
+    left = [line for line in result.stderr.splitlines() if line.startswith(str(build))]
+    assert all(path.endswith(".lock") or "/cache/" in path for path in left), "a run that is not whole"

@@ -1,0 +1,226 @@
+"""The benchmark: what it compares is the same, what it keeps are repetitions, what it says follows from them. No test times."""
+
+import copy
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+
+from hw3 import bench, faces, models, recipes, runs
+
+needs_torch = pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not a dependency: only the benchmark compares with it"
+)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Return the result of a quick benchmark, which may write nothing under results/."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HW3_BUILD", str(tmp_path_factory.mktemp("bench") / "_build"))
+        patch.setattr(bench, "FOLDER", tmp_path_factory.mktemp("results"))
+        result = bench.run(quick=True)
+        assert not list(bench.FOLDER.iterdir())
+    assert keras.config.dtype_policy().name == "float32"
+    return result
+
+
+@pytest.fixture
+def made_up(quick):
+    """Return a result of a GPU whose rates are known: ours 1,000, 2,000 and 4,000 images/s, Keras 500, PyTorch none."""
+    result = copy.deepcopy(quick) | {"device": "1 GPU NVIDIA H200", "images": 4000, "load": [0.1, 0.1, 0.1]}
+    taken = {bench.OURS: [4.0, 1.0, 2.0], bench.KERAS: [8.0, 8.0, 8.0], bench.PRODUCT: [0.5, 0.5, 0.5]}
+    about = {"precision": "mixed_bfloat16", "batch": 256}
+    result["steps"] = [about | {"way": w, "threads": None, "first": 10.0, "seconds": s} for w, s in taken.items()]
+    result["steps"].append(about | {"way": bench.TORCH, "skipped": "PyTorch is not installed"})
+    result["loading"] = {"faces": 3000, "bytes": 10**6, "seconds": {bench.FIRST: [0.5], bench.AGAIN: [0.01], bench.SPLIT: [5.0]}}
+    return result
+
+
+def test_quick_run_measures_every_way_and_keeps_every_repetition(quick):
+    assert {"device", "backend", "cores", "load", "versions", "date", "images", "steps", "loading"} == set(quick)
+    assert quick["backend"] == keras.backend.backend() in quick["versions"]
+    assert [row["way"] for row in quick["steps"]] == list(bench.WAYS)
+    for row in quick["steps"]:
+        if row["way"] == bench.TORCH and find_spec("torch") is None:
+            assert "pip install torch" in row["skipped"]
+        else:
+            assert len(row["seconds"]) == bench.QUICK["repeats"]
+            assert min(row["seconds"]) > 0
+    assert list(quick["loading"]["seconds"]) == [bench.FIRST, bench.AGAIN, bench.SPLIT]
+    assert all(len(v) == bench.QUICK["repeats"] for v in quick["loading"]["seconds"].values())
+    assert json.loads(json.dumps(quick))["steps"] == quick["steps"]
+
+
+def test_a_whole_run_is_written_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "bench")
+    monkeypatch.setattr(bench, "WAYS", {bench.OURS: lambda *_: lambda: None})
+    monkeypatch.setattr(bench.train, "device", lambda: "CPU Some (R) Chip")
+    result = bench.run(**bench.QUICK)
+    assert [path.name for path in bench.FOLDER.iterdir()] == [f"cpu-some-r-chip-{keras.backend.backend()}.json"]
+    assert bench.recorded() == [json.loads(json.dumps(result))]
+
+
+def test_without_our_own_step_nothing_is_written(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("no kettle\nsecond line")
+
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "bench")
+    monkeypatch.setattr(bench, "WAYS", {bench.OURS: broken})
+    with pytest.raises(RuntimeError, match=r"cannot be measured: no kettle$"):
+        bench.run(**bench.QUICK)
+    assert not bench.FOLDER.exists()
+
+
+@pytest.mark.parametrize("path", sorted(bench.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_the_tables_of_recorded_results_follow_from_their_repetitions(path):
+    result = json.loads(path.read_text())
+    assert path.stem.endswith(result["backend"])
+    rows = bench.table(result).set_index(["precision", "batch", "way"])
+    measured = [row for row in result["steps"] if "seconds" in row]
+    assert len(rows) == len(measured)
+    for row in measured:
+        speeds = result["images"] / np.array(row["seconds"])
+        found = rows.loc[(row["precision"], row["batch"], row["way"]), ["images/s", "min", "max", "n"]]
+        assert list(found) == pytest.approx([np.median(speeds), speeds.min(), speeds.max(), len(speeds)])
+    assert "/" not in result["device"]
+    assert bench.read(result)
+
+
+def test_table_compares_medians_and_names_the_share_of_the_peak(made_up):
+    rows = bench.table(made_up)
+    columns = ["precision", "batch", "way", "images/s", "min", "max", "n", "ours is", "first call (s)", "TFLOP/s", "of peak"]
+    assert list(rows) == columns
+    rows = rows.set_index("way")
+    assert list(rows.loc[bench.OURS, ["images/s", "min", "max", "n", "ours is", "first call (s)"]]) == [2000, 1000, 4000, 3, 1, 8]
+    assert rows.loc[bench.KERAS, "ours is"] == 4
+    assert bench.TORCH not in rows.index
+    assert rows.loc[bench.OURS, "TFLOP/s"] == pytest.approx(2000 * bench.operations() / 1e12)
+    assert rows.loc[bench.OURS, "of peak"] == pytest.approx(2000 * bench.operations() / 989e12)
+
+
+def test_prose_and_page_table_follow_from_the_table(made_up):
+    said = bench.read(made_up)
+    assert "2,000 images/s (1,000 to 4,000, n = 3)" in said
+    assert "4 times as fast as the Keras fit (500 images/s, 500 to 500)." in said
+    assert "25% of what matrix products would allow" in said
+    assert "of what the data sheet promises" in said
+    assert bench.notes(made_up) == ["PyTorch loop was not measured at mixed_bfloat16, batch 256: PyTorch is not installed."]
+    made_up["steps"][1]["seconds"] = [3.0, 3.0, 3.0]
+    assert "the ranges overlap" in bench.read(made_up)
+    page = bench.page_table(made_up)
+    assert page.loc[0, "min to max"] == "1,000 to 4,000"
+    assert "of peak" in page
+    assert "of peak" not in bench.page_table(made_up | {"device": "CPU"})
+
+
+def test_notes_say_that_the_machine_was_busy_and_that_few_threads_were_best(made_up):
+    made_up["steps"][1]["threads"] = 1
+    made_up |= {"load": [2.5, 1, 1], "cores": 2}
+    busy, threads, _ = bench.notes(made_up)
+    assert "load 2.5 on 2 cores" in busy
+    assert "1 of 2 possible threads" in threads
+
+
+def test_the_peak_is_known_only_for_the_exact_chip_and_precision():
+    assert (
+        bench.peak("1 GPU NVIDIA H200", "mixed_bfloat16") == bench.peak("8 GPU NVIDIA H100 80GB HBM3", "mixed_bfloat16") == 989e12
+    )
+    for device, precision in (("1 GPU NVIDIA H200", "float32"), ("1 GPU NVIDIA H100 PCIe", "mixed_bfloat16"), ("CPU", "float32")):
+        assert bench.peak(device, precision) is None
+
+
+def test_operations_are_those_of_chapter_4():
+    assert bench.operations() == 6 * 430_851_840
+
+
+@needs_torch
+def test_the_network_in_torch_is_the_cnn():
+    import torch
+
+    network, cnn = bench.torch_network(), models.cnn()
+    statistics = sum(b.numel() for name, b in network.named_buffers() if "running" in name)
+    assert sum(p.numel() for p in network.parameters()) + statistics == cnn.count_params() == 6_040_327
+    kernels = [tuple(p.shape[2:] + p.shape[1::-1]) if p.ndim == 4 else tuple(p.shape[::-1]) for p in network.parameters()]
+    assert [k for k in kernels if len(k) > 1] == [tuple(w.shape) for w in cnn.trainable_weights if len(w.shape) > 1]
+    assert network(torch.zeros(2, 1, 48, 48)).shape == (2, models.CLASSES)
+
+
+@pytest.mark.parametrize("way", [bench.OURS, bench.KERAS])
+def test_a_repetition_fits_all_images_once_in_batches_of_the_same_size(way, few, monkeypatch):
+    seen = []
+    monkeypatch.setattr(keras.Model, "fit", lambda self, x, y, batch_size, **options: seen.append((len(x), len(y), batch_size)))
+    bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
+    assert seen == [(8, 8, 4)]
+
+
+@needs_torch
+def test_the_loop_in_torch_takes_a_step_for_each_batch(few, monkeypatch):
+    import torch
+
+    learn = bench.torch_loop(few.images[:8], few.labels[:8], 4, "float32")
+    steps, step = [], torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: steps.append(step(self)))
+    learn()
+    assert len(steps) == 2
+
+
+def test_both_ways_of_loading_read_the_same(tmp_path, few):
+    path = tmp_path / "train.csv"
+    lines = [f"{label},{' '.join(map(str, image.ravel()))}" for label, image in zip(few.labels[:5], few.images[:5], strict=True)]
+    path.write_text("\n".join(["label,feature", *lines]))
+    for load in (bench.split_load, bench.our_load):
+        images, labels = load(path)
+        np.testing.assert_array_equal(images, few.images[:5])
+        np.testing.assert_array_equal(labels, few.labels[:5])
+
+
+def test_a_reader_that_reads_something_else_is_caught(monkeypatch):
+    monkeypatch.setattr(bench, "split_load", lambda path: (np.zeros((20, 48, 48)), np.zeros(20)))
+    with pytest.raises(RuntimeError, match="the faces read are not those written"):
+        bench.measure_loading(bench.QUICK | {"faces": 20})
+
+
+def test_loading_leaves_the_build_folder_alone(monkeypatch):
+    before = runs.build_dir()
+    kept = faces.drawn(20)
+    bench.measure_loading(bench.QUICK | {"faces": 20})
+    assert runs.build_dir() == before
+    assert list((before / "cache").iterdir())
+    assert len(kept) == 20
+
+
+def fake(seed, seconds, accuracy):
+    recipe = recipes.recipe("cnn", "full", "modern", epochs=len(seconds), batch=100, seed=seed)
+    made = dict.fromkeys(("data", "fingerprint", "date"), "")
+    history = {"val_accuracy": accuracy}
+    return runs.Run(
+        network="cnn", recipe=recipe, trained_on=1050, history=history, predictions={}, versions={}, device="CPU",
+        seconds=sum(seconds), epoch_seconds=seconds, **made,
+    )  # fmt: skip
+
+
+def test_trainings_are_summed_up_by_medians_over_seeds():
+    first, second = fake(0, [9.0, 4.0, 4.0], [0.5, 0.7, 0.6]), fake(1, [11.0, 6.0, 6.0], [0.5, 0.6, 0.6])
+    other = replace(first, network="dnn", history={"val_accuracy": [0.2, 0.3, 0.4]})
+    rows = bench.trainings([first, second, other])
+    assert list(rows["network"]) == ["cnn", "dnn"]
+    row = rows.iloc[0]
+    assert (row["recipe"], row["epochs"], row["runs"], row["seconds"]) == ("modern", 3, 2, 20)
+    assert row["images/s"] == pytest.approx((1000 / 4 + 1000 / 6) / 2), "the 50 faces that fill no batch are left out"
+    assert row["first epoch (s)"] == 5
+    assert list(rows["seconds to 69%"]) == ["13 (1 of 2 runs)", "not reached"]
+    assert list(bench.trainings([])) == list(rows)
+
+
+def test_the_figure_shows_medians_and_ranges(made_up):
+    figure = bench.figure(made_up)
+    training, reading = figure.axes
+    assert [bar.get_height() for bar in training.patches if bar.get_height() > 0][:2] == [2000, 500]
+    assert sorted(training.lines[0].get_ydata()) == [1000, 4000]
+    assert training.get_title() == "training, bfloat16"
+    assert reading.get_title() == "reading 3,000 faces"
+    assert "NVIDIA H200" in figure.get_supxlabel()
