@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book test lab data results record lint format lock clean gpu
+.PHONY: help book test stress lab data results record lint format lock clean gpu
 
 help:  ## list the commands
 	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
@@ -22,6 +22,9 @@ book: $(VENV)/.book  ## run the chapters that changed and build the HTML
 
 test: $(VENV)/.test  ## run the tests
 	@$(BIN)/python -m pytest
+
+stress: $(VENV)/.test  ## break trainings and builds off at random moments, and compare (about 15 minutes)
+	@$(BIN)/python -m pytest -s tests/stress.py
 
 lab: $(VENV)/.book  ## open the chapters in JupyterLab
 	$(BIN)/python -m jupyterlab --notebook-dir=book
