@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book test stress lab data results record lint format lock clean gpu
+.PHONY: help book test stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
 	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
@@ -40,6 +40,9 @@ record: SEEDS = 1
 record: $(VENV)/.book  ## train every recipe on the whole of DATA (FER2013) and record the runs; wants a GPU
 	@for run in original-cnn original-dnn clipped-dnn modern-dnn fast-cnn modern-cnn; do \
 	  $(BIN)/python -m hw3 record $$run --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(DATA),--data "$(DATA)") || exit 1; done
+
+bench: $(VENV)/.book  ## measure this machine: training steps and the reading of train.csv (some minutes)
+	@$(BIN)/python -m hw3 bench
 
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
 	$(BIN)/python -m ruff check .

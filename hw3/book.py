@@ -13,7 +13,8 @@ from pathlib import Path
 from hw3 import faces
 from hw3.runs import ROOT, build_dir, digest, locked, write_atomically
 
-ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "speed", "index")  # the front page comes last: it shows the others' results
+# The front page comes last: it shows the others' results.
+ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "speed", "index")
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", "hw3/page.css")
 
 
