@@ -120,7 +120,7 @@ PROFILES = {
         "dnn": LITTLE | {"epochs": 6, "batch": 50, "train_cap": 900, "held_out_cap": 400},
     },
     "cpu": {  # all of FER2013 in what two CPU cores can do in about two hours
-        "cnn": SHORT | PLAIN | {"epochs": 5, "batch": 64, "learning_rate": 0.05},
+        "cnn": SHORT | PLAIN | {"epochs": 5, "batch": 64, "learning_rate": 0.05, "views": 2},
         "dnn": {"epochs": 100},
     },
     "full": {"cnn": {}, "dnn": {}},
