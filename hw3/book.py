@@ -14,7 +14,7 @@ from hw3 import faces
 from hw3.runs import ROOT, build_dir, digest, locked, write_atomically
 
 # The front page comes last: it shows the others' results.
-ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "speed", "index")
+ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "audit", "humans", "speed", "index")
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", "hw3/page.css")
 
 

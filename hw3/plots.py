@@ -252,7 +252,7 @@ def history_curves(histories: dict, note: str = "") -> Figure:
         ax.set(xlabel="epoch", title=quantity)
         ax.xaxis.get_major_locator().set_params(integer=True)
         low, high = ax.dataLim.intervaly
-        if quantity == "loss" and high > 20 * low > 0:
+        if quantity == "loss" and high > 8 * low > 0:
             ax.set(yscale="log", title="loss (logarithmic)")
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
@@ -285,7 +285,7 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
     ax.plot(table[value], y, "o", color="C0")
     ax.set_yticks(y, table.index)
-    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.axvline(0, color="0.4", lw=1)
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(min(0, 1.1 * table[low].min()), None))
     return under(figure, note)
