@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from hw3.faces import EMOTIONS, PARTS, TRAINING, UNLABELED, Faces, FacesError
+from hw3.faces import EMOTIONS, PARTS, TRAINING, UNLABELED, Faces, FacesError, identical
 from hw3.models import NETWORKS
 from hw3.recipes import Recipe
 from hw3.runs import Run, versions, write_atomically
@@ -28,7 +28,9 @@ SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is 
 def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of Training to learn from and the held-out rows, both in random order and capped by the recipe.
 
-    The same faces, seed and share always give the same held-out rows, whatever the caps of learning are.
+    The same faces, seed and share always give the same held-out rows, whatever the caps of learning are. Identical pictures
+    stand on both sides as chance has it, or, where the recipe keeps them `together`, on one; a group that the cut would
+    divide is held out whole.
     Raises FacesError where Training has too few labeled faces to hold any out.
     """
     rows = np.flatnonzero((faces.part == TRAINING) & (faces.labels != UNLABELED))
@@ -36,6 +38,12 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     if n < 1:
         raise FacesError(f"{faces.source}: {len(rows)} labeled Training faces are too few to train on and hold some out")
     rows = np.random.default_rng(recipe.seed).permutation(rows)
+    if recipe.together:
+        same = identical(faces.images[rows])
+        first = np.unique(same, return_index=True)[1][same]  # where the first of each group stands
+        order = np.argsort(first, kind="stable")  # all of a group move up to its first
+        rows, first = rows[order], first[order]
+        n = int(np.searchsorted(first, first[n - 1], side="right"))
     return rows[n:][: recipe.train_cap], rows[:n][: recipe.held_out_cap]
 
 

@@ -29,6 +29,22 @@ def test_held_out_images_are_a_tenth_of_training_and_never_learned_from(few):
     assert set(learn) | set(held) == set(np.flatnonzero(few.part == 0))
 
 
+def test_identical_pictures_stay_on_one_side_of_the_split():
+    images = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((48, 48), np.uint8)
+    images[50:] = images[7]  # half of the faces are one picture
+    faces = Faces(images, np.zeros(100, np.uint8), np.zeros(100, np.uint8), "test faces", "made by the tests")
+    group = np.r_[7, 50:100]
+    for seed in range(10):
+        learn, held = train.split(faces, Recipe(seed=seed, together=True))
+        assert sorted([*learn, *held]) == list(range(100))
+        assert len(set(group) & set(held)) in (0, len(group))
+        assert len(held) >= 10
+        assert len(held) == 10 or set(group) <= set(held), "it is longer only to keep a group whole"
+        plain = train.split(faces, Recipe(seed=seed))
+        assert len(plain[1]) == 10
+        assert 0 < len(set(group) & set(plain[1])) < len(group)
+
+
 def test_caps_keep_the_held_out_images_of_a_seed(few):
     _, held = train.split(few, Recipe())
     learn, capped = train.split(few, Recipe(train_cap=50, held_out_cap=10))
@@ -195,7 +211,7 @@ def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
     )
     made = train.optimizer(replace(TINY, optimizer="sgd", learning_rate=0.1, weight_decay=0.5), 1)
     before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
-    made.apply([keras.ops.zeros_like(v) for v in network.trainable_variables], network.trainable_variables)
+    made.apply([keras.ops.zeros(v.shape) for v in network.trainable_variables], network.trainable_variables)
     after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
     np.testing.assert_allclose(after[0], before[0] * (1 - 0.1 * 0.5), rtol=1e-5)
     for a, b in zip(after[1:], before[1:], strict=True):
