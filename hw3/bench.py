@@ -68,7 +68,7 @@ def torch_loop(images, labels, batch: int, precision: str):
     """A plain loop in PyTorch over float images on the device, not distorted; on a CPU with the fastest number of threads."""
     import torch
 
-    device = "cuda" if train.on_gpu() else "cpu"
+    device = "cuda" if train.accelerators() else "cpu"
     network = torch_network().to(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01, **PLAIN_SGD)
     x = (torch.tensor(images, dtype=torch.float32)[:, None] / 255).to(device)
@@ -109,7 +109,7 @@ def torch_network():
 
 def products(images, labels, batch: int, precision: str):
     """The ceiling: as many operations as learning takes, to within 2%, all in products of large square matrices."""
-    half, side = len(images) * operations() / 2, 8192 if train.on_gpu() else 2048
+    half, side = len(images) * operations() / 2, 8192 if train.accelerators() else 2048
     count = max(1, round(half / side**3))
     side = 16 * round((half / count) ** (1 / 3) / 16)
     x = ops.cast(keras.random.normal((side, side)), precision.removeprefix("mixed_"))
@@ -180,7 +180,7 @@ def run(quick: bool = False, **changes) -> dict:
     """Measure all, with changes of the sizes above, print and return it; unless quick, write the file after each group."""
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the libraries share one GPU: none may take all its memory
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    sizes, load = (QUICK if quick else GPU if train.on_gpu() else CPU) | changes, os.getloadavg()
+    sizes, load = (QUICK if quick else GPU if train.accelerators() else CPU) | changes, os.getloadavg()
     result = {"device": train.device(), "backend": keras.backend.backend(), "cores": os.cpu_count(), "load": load}
     result["versions"] = runs.versions() | ({"torch": version("torch")} if find_spec("torch") else {})
     result |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "images": sizes["images"], "steps": []}

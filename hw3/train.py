@@ -139,7 +139,7 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
     outputs = core(Distortion(recipe)(Stored(images)(rows)))
     model = keras.Model(rows, layers.Activation("linear", dtype="float32")(outputs))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing) if stable else clipped_loss
-    calls = {"jit_compile": JIT, "steps_per_execution": 8 if JIT and on_gpu() else 1}  # so that Python stays ahead of the GPU
+    calls = {"jit_compile": JIT, "steps_per_execution": 8 if JIT and accelerators() else 1}  # so that Python stays ahead of the GPU
     model.compile(optimizer(recipe, steps), loss, metrics=["accuracy"], **calls)
     return model
 
@@ -296,19 +296,22 @@ def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
     return model.predict(pixels[held] / np.float32(255))
 
 
-def on_gpu() -> bool:
-    """Return whether Keras sees an accelerator."""
-    return any(not d.startswith("cpu") for d in keras.distribution.list_devices())
+def accelerators() -> int:
+    """Return how many accelerators Keras sees."""
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        import torch
+
+        return torch.cuda.device_count()
+    return sum(not d.startswith("cpu") for d in keras.distribution.list_devices())
 
 
 def device() -> str:
     """Return the device that Keras trains on, in words, such as "1 GPU NVIDIA H200" or "CPU AMD EPYC"."""
-    if on_gpu():
+    if accelerators():
         smi = shutil.which("nvidia-smi")
         query = [smi, "--query-gpu=name", "--format=csv,noheader"]
         names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n") if smi else []
-        count = len(keras.distribution.list_devices())
-        return f"{count} GPU" + f" {names[0].strip()}" * bool(names)
+        return f"{accelerators()} GPU" + f" {names[0].strip()}" * bool(names)
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
