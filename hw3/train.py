@@ -139,7 +139,8 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
     outputs = core(Distortion(recipe)(Stored(images)(rows)))
     model = keras.Model(rows, layers.Activation("linear", dtype="float32")(outputs))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing) if stable else clipped_loss
-    calls = {"jit_compile": JIT, "steps_per_execution": 8 if JIT and accelerators() else 1}  # so that Python stays ahead of the GPU
+    ahead = 8 if JIT and accelerators() else 1  # steps per call, so that Python stays ahead of the GPU
+    calls = {"jit_compile": JIT, "steps_per_execution": ahead}
     model.compile(optimizer(recipe, steps), loss, metrics=["accuracy"], **calls)
     return model
 
