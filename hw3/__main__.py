@@ -6,8 +6,8 @@ import os
 import sys
 
 from hw3 import faces, recipes
+from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
-from hw3.runs import build_dir
 
 CHANGE = "change a field of the recipe, as in --set epochs=5; may be repeated"
 
@@ -82,8 +82,6 @@ def download() -> None:
     """Get FER2013 through kagglehub, an optional package, into data/. Raises FacesError in one line where that fails."""
     import shutil
     from pathlib import Path
-
-    from hw3.runs import ROOT
 
     try:
         import kagglehub
@@ -163,8 +161,6 @@ def write_submission(path: str, ids: list[str], labels) -> None:
     """Write the course's id,label file."""
     from pathlib import Path
 
-    from hw3.runs import write_atomically
-
     text = "id,label\n" + "".join(f"{i},{label}\n" for i, label in zip(ids, labels, strict=True))
     write_atomically(Path(path), lambda file: file.write(text.encode()))
     print(f"wrote {len(labels):,} labels to {path}")
@@ -183,7 +179,7 @@ def record(options) -> None:
     for run in made:
         folder = runs.record(run)
         report(run)
-        print(f"recorded in {folder.relative_to(runs.ROOT)}")
+        print(f"recorded in {folder.relative_to(ROOT)}")
     if options.name == "modern-cnn":
         best = max(made, key=lambda run: run.hits("PublicTest"))
         model, public = runs.load_model("cnn", data, best.recipe), data.only("PublicTest")

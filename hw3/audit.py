@@ -18,8 +18,9 @@ import numpy as np
 from scipy import sparse, stats
 
 from hw3 import faces
+from hw3.disk import ROOT, write_atomically
 from hw3.faces import identical
-from hw3.runs import ROOT, check_recordable, write_atomically
+from hw3.runs import check_recordable
 
 FOLDER = ROOT / "results" / "audit"  # counts.json and leaks.npz
 COARSE, FINE, SHIFT, ZOOM = 0.88, 0.94, 3, 1.08

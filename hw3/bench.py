@@ -24,8 +24,9 @@ import pandas as pd
 from keras import ops
 
 from hw3 import complexity, faces, models, recipes, runs, train
+from hw3.disk import ROOT, write_atomically
 
-FOLDER = runs.ROOT / "results" / "bench"
+FOLDER = ROOT / "results" / "bench"
 # images: learned from in one repetition, whole batches of each size; faces: in train.csv.
 CPU = {"precisions": ("float32",), "batches": (64,), "images": 128, "repeats": 5, "faces": 6000}
 GPU = CPU | {"precisions": ("float32", "mixed_bfloat16"), "batches": (256, 1024), "images": 28_672}
@@ -190,7 +191,7 @@ def run(quick: bool = False, **changes) -> dict:
     for precision, batch in itertools.product(sizes["precisions"], sizes["batches"]):
         result["steps"] += measure_steps(data, precision, batch, sizes["repeats"])
         if not quick:
-            runs.write_atomically(path, lambda file: file.write(json.dumps(result, indent=1).encode() + b"\n"))
+            write_atomically(path, lambda file: file.write(json.dumps(result, indent=1).encode() + b"\n"))
         print(f"measured training: {precision}, batches of {batch}", flush=True)
     print(*(frame.to_string(index=False) for frame in (table(result), loading_table(result))), sep="\n\n")
     return result

@@ -1,5 +1,6 @@
 """Build the book: run each chapter with papermill where something that decides it changed, then jupyter-book."""
 
+import ast
 import contextlib
 import json
 import os
@@ -11,28 +12,50 @@ import time
 from pathlib import Path
 
 from hw3 import faces
-from hw3.runs import ROOT, build_dir, digest, locked, write_atomically
+from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 
 # The front page comes last: it shows the others' results.
 ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "audit", "humans", "speed", "index")
-SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", "hw3/page.css")
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
 
 class BuildError(RuntimeError):
     """A chapter or the page failed; the message's last line says where and why."""
 
 
-def code() -> bytes:
-    """Return what every chapter depends on: the source of hw3 and all recorded numbers."""
-    files = [p for p in (ROOT / "hw3").iterdir() if p.suffix in (".py", ".html")]
-    files += [p for p in (ROOT / "results").rglob("*") if p.is_file()]
-    return b"".join(p.read_bytes() for p in sorted(files))
+def rooms(source: str) -> set[str]:
+    """Return the names of the modules of hw3 that Python source imports, wherever in it."""
+    named = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("hw3")]
+    found = {alias.name for n in named if n.module == "hw3" for alias in n.names} | {n.module.removeprefix("hw3.") for n in named}
+    return {name for name in found if (ROOT / "hw3" / f"{name}.py").exists()}
+
+
+def decides(source: str) -> list[Path]:
+    """Return the files of the project that decide what Python source computes.
+
+    They are hw3's start, the modules that it imports, also over others, and what these name in quotes: the other files of hw3,
+    and the folders of recorded numbers.
+    """
+    known, open_ = {"__init__"}, rooms(source)
+    while open_:
+        known |= open_
+        open_ = {name for room in open_ for name in rooms((ROOT / "hw3" / f"{room}.py").read_text(encoding="utf-8"))} - known
+    files = {ROOT / "hw3" / f"{name}.py" for name in known}
+    text = "".join(p.read_text(encoding="utf-8") for p in files)
+    files |= {p for p in (ROOT / "hw3").iterdir() if p.is_file() and f'"{p.name}"' in text}
+    files |= {
+        p for folder in (ROOT / "results").iterdir() if f'"{folder.name}"' in text for p in folder.rglob("*") if p.is_file()
+    }
+    return sorted(files)
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
-    """Return the key of an executed chapter: it changes with the chapter, hw3, the lock, the faces and the parameters."""
-    decides = json.dumps([parameters["PROFILE"], fingerprint, os.environ.get("KERAS_BACKEND", "tensorflow")])
-    return digest(chapter.read_bytes(), code(), (ROOT / "requirements.txt").read_bytes(), decides.encode())
+    """Return the key of an executed chapter: it changes with the chapter, what it uses of hw3 and of the recorded numbers, the
+    lock, the faces and the parameters."""
+    cells = [cell for cell in json.loads(chapter.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    files = [chapter, ROOT / "requirements.txt", *decides("\n".join("".join(cell["source"]) for cell in cells))]
+    outside = json.dumps([parameters["PROFILE"], fingerprint, os.environ.get("KERAS_BACKEND", "tensorflow")])
+    return digest(*(p.read_bytes() for p in files), outside.encode())
 
 
 def executed_key(path: Path) -> str | None:
@@ -110,7 +133,8 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
 def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
     source, page = build_dir() / "source", build_dir() / "html" / "index.html"
-    key = digest(*(p.read_bytes() for p in executed), *((ROOT / s).read_bytes() for s in SETTINGS), code())
+    files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3 import page")]
+    key = digest(*(p.read_bytes() for p in files))
     stamp = build_dir() / "html" / ".key"
     if page.exists() and stamp.exists() and stamp.read_text() == key:
         return page

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
 
-from hw3.runs import ROOT, build_dir, write_atomically
+from hw3.disk import ROOT, build_dir, write_atomically
 
 EMOTIONS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 UNLABELED = 255

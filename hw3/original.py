@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from hw3.runs import ROOT
+from hw3.disk import ROOT
 
 FOLDER = ROOT / "results" / "original"
 HELD_OUT = 2870  # images, a random 10% of Training

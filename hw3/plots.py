@@ -6,6 +6,7 @@ be turned is an `Interactive`.
 
 import html
 import json
+import re
 from pathlib import Path
 from zlib import crc32
 
@@ -77,6 +78,11 @@ class Interactive:
             + f'<div class="hw3-interactive" role="figure" aria-label="{html.escape(self.label)}">{page}</div>',
             "text/plain": self.label,
         }
+
+
+def plain(text: str) -> str:
+    """Return text from outside, such as a file's name, for computed prose: the signs of Markdown and HTML in it mean nothing."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)  # all ASCII punctuation, as CommonMark allows
 
 
 def table(frame: pd.DataFrame, digits: int = 4) -> Styler:

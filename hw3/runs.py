@@ -1,4 +1,4 @@
-"""Runs on disk: where built things lie, the atomic write, the key of a run, save and load; the recorded runs.
+"""Runs on disk: the key of a run, save and load; the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
 
@@ -11,63 +11,26 @@ A recorded run is the same folder, committed as `results/fer2013/<recipe>-<netwo
 with probabilities as float16 and without weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
 """
 
-import contextlib
 import csv
-import fcntl
-import hashlib
 import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 from hw3.recipes import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
 RECORDED = ROOT / "results" / "fer2013"
 NOT_TRAINED = "no trained {network} for these faces and this recipe: first run python -m hw3 train {network}, same options"
-
-
-def build_dir() -> Path:
-    """Return the folder of everything made: HW3_BUILD, else `_build` beside hw3."""
-    return Path(os.environ.get("HW3_BUILD") or ROOT / "_build")
-
-
-def write_atomically(path: Path, write: Callable) -> None:
-    """Make the file `path` by `write(file)`, where file is open for binary writing; its folder is made if need be.
-
-    A reader sees the old file or the whole new one, also after a kill or two writers at once: the bytes go to a
-    name of their own in the same folder, which then replaces `path`. Raises what `write` raises, and OSError for a
-    full or read-only disk; nothing is left behind then.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())  # else a crash after the rename could leave a whole name on half a file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def digest(*contents: bytes) -> str:
-    """Return 16 hex digits that change with any of the contents."""
-    h = hashlib.blake2b(digest_size=8)
-    for content in contents:
-        h.update(len(content).to_bytes(8, "big") + content)
-    return h.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -172,19 +135,6 @@ def load(folder: Path) -> Run:
         return Run(**about | {"recipe": Recipe(**about["recipe"])}, history=history, predictions=predictions)
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on path: a second process that wants it says so and waits until the first is done or dead."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"hw3: another process works on {path.stem}; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: int = 1) -> Run:

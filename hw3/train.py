@@ -14,10 +14,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from hw3.disk import write_atomically
 from hw3.faces import EMOTIONS, PARTS, TRAINING, UNLABELED, Faces, FacesError, identical
 from hw3.models import NETWORKS
 from hw3.recipes import Recipe
-from hw3.runs import Run, versions, write_atomically
+from hw3.runs import Run, versions
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU

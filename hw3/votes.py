@@ -17,8 +17,8 @@ import pandas as pd
 from scipy import stats
 
 from hw3 import faces, metrics
+from hw3.disk import ROOT, write_atomically
 from hw3.faces import EMOTIONS, PARTS, FacesError
-from hw3.runs import ROOT, write_atomically
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
 ANSWERS = (*EMOTIONS, *OTHERS)

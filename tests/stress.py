@@ -16,7 +16,8 @@ import pytest
 from test_book import shown
 from test_cli import write_train
 
-from hw3.runs import ROOT, load
+from hw3.disk import ROOT
+from hw3.runs import load
 
 SEED = int(os.environ.get("HW3_STRESS_SEED", time.time_ns() % 10_000))
 KILLS = 20

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hw3 import bench, faces, models, recipes, runs
+from hw3.disk import ROOT, build_dir
 
 needs_torch = pytest.mark.skipif(
     find_spec("torch") is None, reason="PyTorch is not a dependency: only the benchmark compares with it"
@@ -84,7 +85,7 @@ def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monke
 
 def test_measuring_needs_no_library_for_figures():
     code = "import sys, hw3.bench; print({'seaborn', 'plotly', 'hw3.plots'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=runs.ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"
 
 
@@ -195,10 +196,10 @@ def test_a_reader_that_reads_something_else_is_caught(monkeypatch):
 
 
 def test_loading_leaves_the_build_folder_alone(monkeypatch):
-    before = runs.build_dir()
+    before = build_dir()
     kept = faces.drawn(20)
     bench.measure_loading(20, 2)
-    assert runs.build_dir() == before
+    assert build_dir() == before
     assert list((before / "cache").iterdir())
     assert len(kept) == 20
 

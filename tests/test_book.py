@@ -1,5 +1,6 @@
 """The book: chapters without outputs, a build that runs only what changed, pages that ask no other host."""
 
+import html
 import json
 import os
 import re
@@ -12,9 +13,12 @@ from pathlib import Path
 import keras
 import nbformat
 import pytest
+from markdown_it.renderer import RendererHTML
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
 
-from hw3 import book, runs
-from hw3.runs import ROOT
+from hw3 import book, disk, plots
+from hw3.disk import ROOT
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -38,6 +42,16 @@ def test_chapter_is_clean_source(chapter):
     assert re.findall(r"^(\w+) =", tagged[0].source, re.M) == ["PROFILE", "DATA", "FRESH"]
     assert notebook.cells[0].cell_type == "markdown"
     assert notebook.cells[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>.csv", "=1+1&*b*.csv", "`a`_b_[c](d)$e$~f~.csv", "{ref}`x` | 臉 é.csv"]
+)
+def test_odd_file_names_reach_the_page_as_text(name):
+    parser = create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "strikethrough"}), RendererHTML)
+    page = parser.render(f"Read from {plots.plain(name)} today.")
+    assert re.findall(r"<[^>]*>", page) == ["<p>", "</p>"]
+    assert html.unescape(page) == f"<p>Read from {name} today.</p>\n"
 
 
 def failing(tmp_path):
@@ -73,31 +87,59 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     keys.add(book.chapter_key(chapter, quick, "other faces"))
     chapter.write_text(chapter.read_text().replace("kettle", "teapot"))
     keys.add(book.chapter_key(chapter, quick, "faces"))
-    monkeypatch.setattr(book, "code", lambda: b"edited hw3")
-    keys.add(book.chapter_key(chapter, quick, "faces"))
     monkeypatch.setenv("KERAS_BACKEND", "another")
     keys.add(book.chapter_key(chapter, quick, "faces"))
-    assert len(keys) == 6
+    assert len(keys) == 5
 
 
-def test_key_changes_with_every_file_that_a_chapter_can_depend_on(tmp_path, monkeypatch):
-    for part in ("hw3", "results"):
+FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index"}  # chapters that show runs or faces
+EDITS = {
+    "hw3/recipes.py": FACES,
+    "hw3/faces.py": FACES,
+    "hw3/train.py": FACES,
+    "hw3/models.py": FACES | {"complexity"},
+    "hw3/complexity.py": {"complexity", "speed", "index"},
+    "hw3/pca.py": {"pca", "index"},
+    "hw3/audit.py": {"audit"},
+    "hw3/votes.py": {"humans"},
+    "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
+    "hw3/__main__.py": set(),
+    "hw3/page.css": set(),
+    "results/audit/counts.json": {"audit"},
+    "results/fer2013/modern-dnn/run.json": FACES,
+    "results/bench/new.json": {"speed"},
+    "requirements.txt": FACES | {"complexity", "pca"},
+    "book/pca.ipynb": {"pca"},
+}
+
+
+def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
+    for part in ("hw3", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
     monkeypatch.setattr(book, "ROOT", tmp_path)
-    seen = {book.code()}
-    files = [p for p in tmp_path.rglob("*") if p.suffix in (".py", ".html", ".csv", ".json", ".npz")]
-    assert len(files) > 20
-    for path in files:
-        path.write_bytes(path.read_bytes() + b" ")
-        seen.add(book.code())
-    assert len(seen) == 1 + len(files)
+
+    def keys():
+        parameters = {"PROFILE": "smoke", "DATA": None, "FRESH": False}
+        return {name: book.chapter_key(tmp_path / "book" / f"{name}.ipynb", parameters, "faces") for name in book.ORDER}
+
+    before = keys()
+    assert keys() == before
+    for name, expected in EDITS.items():
+        with open(tmp_path / name, "a") as file:
+            file.write("\n")
+        after = keys()
+        assert {chapter for chapter in after if after[chapter] != before[chapter]} == expected, name
+        before = after
 
 
 def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatch):
     built_once = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
-    for name in (*book.SETTINGS, "hw3/__init__.py"):
+    files = (*book.SETTINGS, "hw3/__init__.py", "hw3/page.py", "hw3/page.css")
+    (settings / "results").mkdir(parents=True)
+    for name in files:
         (settings / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, settings / name)
 
@@ -112,16 +154,16 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     for expected in (1, 1):
         book.build_page([])
         assert len(built_once) == expected
-    for number, name in enumerate(book.SETTINGS, 2):
+    for number, name in enumerate(files, 2):
         (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
         book.build_page([])
         assert len(built_once) == number
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
-    first = runs.locked(tmp_path / "book.lock")
+    first = disk.locked(tmp_path / "book.lock")
     first.__enter__()
-    code = "import sys; from pathlib import Path; from hw3.runs import locked\nwith locked(Path(sys.argv[1])): print('in')"
+    code = "import sys; from pathlib import Path; from hw3.disk import locked\nwith locked(Path(sys.argv[1])): print('in')"
     second = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "book.lock")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

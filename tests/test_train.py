@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hw3 import runs, train
+from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
 from hw3.recipes import Recipe, recipe
 
@@ -265,7 +266,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        runs.write_atomically(target, fail)
+        write_atomically(target, fail)
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["file"]
 
