@@ -190,7 +190,7 @@ def built(tmp_path_factory):
     """Build the smoke book; return its _build folder and what the build printed.
 
     It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
-    and where the system lets us, in a network namespace that has nothing but loopback.
+    and where the system lets us, by a user without any privilege in a network namespace that has nothing but loopback.
     """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
@@ -214,13 +214,14 @@ def sources():
     return [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not made & set(p.relative_to(ROOT).parts)]
 
 
-# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command.
+# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command, run by a user
+# who may do nothing special.
 ALONE = """
 import fcntl, os, socket, struct, sys
 with socket.socket() as s:
     fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x41))
 assert [name for _, name in socket.if_nameindex()] == ["lo"]
-os.execv(sys.argv[1], sys.argv[1:])
+os.execvp("unshare", ["unshare", "--user", "--map-user=1000", "--map-group=1000", *sys.argv[1:]])
 """
 ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
 CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
@@ -258,13 +259,21 @@ def test_two_builds_show_the_same_to_the_last_digit():
     assert first.keys() == second.keys()
 
 
-def test_the_book_was_built_without_any_network(built):
-    if not CAN_ISOLATE:
-        pytest.skip("this system makes no network namespaces")
-    asked = subprocess.run(
-        [*ISOLATE, sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 1)"], capture_output=True
-    )
-    assert b"Network is unreachable" in asked.stderr
+@pytest.mark.skipif(not CAN_ISOLATE, reason="this system makes no namespaces")
+def test_the_book_was_built_by_an_ordinary_user_without_any_network(built):
+    code = "import os, socket; print(os.getuid(), open('/proc/self/status').read()); "
+    code += "socket.create_connection(('192.0.2.1', 80), 1)"
+    asked = subprocess.run([*ISOLATE, sys.executable, "-c", code], capture_output=True, text=True)
+    assert asked.stdout.startswith("1000 ")
+    assert re.search(r"CapEff:\t0+\n", asked.stdout)
+    assert "Network is unreachable" in asked.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a program to one core")
+def test_one_core_is_enough(tmp_path):
+    code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); from hw3.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "train", "dnn", "--profile", "smoke", "--set", "epochs=1"]
+    assert "held-out: accuracy" in subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
 def test_the_build_needs_less_than_3_gb(built):
