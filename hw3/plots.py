@@ -1,11 +1,13 @@
 """Every figure of the report: one function each, which takes data and returns a figure, and never calls show.
 
 Static figures are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook). A figure that can
-be turned is an `Interactive`.
+be turned is an `Interactive`. Each says in words what it shows, its axes and its main reading, from the same data: the
+label of the figure, which becomes its alternative text in a page.
 """
 
 import html
 import json
+from collections import Counter
 from pathlib import Path
 from zlib import crc32
 
@@ -36,7 +38,8 @@ def style() -> None:
 
 def _sharp(figure: Figure) -> tuple[str, dict]:
     png, size = retina_figure(figure, base64=True, bbox_inches="tight")
-    return png, {"width": size["width"]}  # without a height, which would stretch the figure where a page is narrower
+    # without a height, which would stretch the figure where a page is narrower
+    return png, {"width": size["width"], "alt": figure.get_label()}
 
 
 class Interactive:
@@ -109,12 +112,15 @@ def layer_costs(table: pd.DataFrame) -> Figure:
     """
     rows = table[table["multiply-adds"] > 0]
     figure = Figure(figsize=(WIDTH, 0.32 * len(rows) + 1), layout="constrained")
+    told = []
     panels = zip(figure.subplots(1, 2, sharey=True), ("parameters", "multiply-adds"), ("C1", "C0"), strict=True)
     for ax, column, color in panels:
         share = 100 * rows[column] / table[column].sum()
         sns.barplot(x=share, y=rows["layer"], ax=ax, color=color, saturation=1)
         ax.bar_label(ax.containers[0], fmt="%.1f%%", padding=3)
         ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="", xlim=(0, 1.2 * share.max()))
+        told.append(f"of the {column} most, {share.max():.1f}%, are in {rows['layer'][share.idxmax()]}")
+    figure.set_label(f"Two bar charts over the same {len(rows)} layers, shares in percent: {' and '.join(told)}.")
     return figure
 
 
@@ -136,6 +142,8 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.set_xticks(size, [f"{v:.0f}" for v in size])
         ax.minorticks_off()
         ax.legend()
+    told = [f"with {axis} the measured time grows with slope {slope.value:.2f}" for axis, slope in slopes.items()]
+    figure.set_label(f"Milliseconds against size, both logarithmic, beside a predicted line of slope 2: {', '.join(told)}.")
     return figure
 
 
@@ -197,12 +205,16 @@ def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
         ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
     for ax in figure.axes:
         ax.axis("off")
+    same = Counter(" ".join(title.split()) for title in titles)
+    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
+    figure.set_label(f"A sheet of {len(images)} gray faces in {rows} rows, titled: {told}.")
     return under(figure, note)
 
 
 def under(figure: Figure, note: str) -> Figure:
-    """Write a note, such as Run.label(), below a figure in small print and return the figure."""
+    """Write a note, such as Run.label(), below a figure in small print and at the end of its label; return the figure."""
     if note:
+        figure.set_label(f"{figure.get_label()} {note}".strip())
         figure.supxlabel(note, fontsize=7.5, color="0.35")
     return figure
 
@@ -229,6 +241,8 @@ def architecture(network) -> Figure:
         [mpl.patches.Patch(color=kinds[k]) for k in present], [names[k].lower() for k in present],
         ncols=len(present), loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8,
     )  # fmt: skip
+    told = [names[kind].lower() + f" {' x '.join(map(str, shape))}" for kind, shape in boxes]
+    figure.set_label(f"The layers of the {network.name.upper()} in a row, with the shape of what they give: {', '.join(told)}.")
     ax.set(ylim=(-34, 34), title=f"{network.name.upper()}: channels or units above, width of the maps below")
     ax.axis("off")
     return figure
@@ -257,6 +271,12 @@ def history_curves(histories: dict, note: str = "") -> Figure:
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    told = [
+        f"{name}, {len(h['loss'])} epochs: held-out loss from {h['val_loss'][0]:.2f} to {h['val_loss'][-1]:.2f}, "
+        f"held-out accuracy from {h['val_accuracy'][0]:.1%} to {h['val_accuracy'][-1]:.1%}, in training at the end {h['accuracy'][-1]:.1%}"
+        for name, h in histories.items()
+    ]
+    figure.set_label(f"Loss, left, and accuracy, right, against the epoch. {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -275,7 +295,21 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Fi
         )  # fmt: skip
         ax.tick_params(labelsize=7.5)
         ax.set(xlabel="predicted", ylabel="true", title=title)
+    told = [f"{title}: {_read_matrix(np.asarray(shares), names)}" for title, shares in matrices.items()]
+    figure.set_label(f"Shares of the true emotion (rows) by what was predicted (columns). {' '.join(told)}")
     return under(figure, note)
+
+
+def _read_matrix(shares: np.ndarray, names) -> str:
+    """Say what a matrix of row shares shows: best and worst recall and the largest confusion. Rows of absent classes are NaN."""
+    known = np.nan_to_num(shares, nan=-1)
+    right, wrong = known.diagonal(), np.where(np.eye(len(shares), dtype=bool), -1, known)
+    best, worst = right.argmax(), np.where(right < 0, 2, right).argmin()
+    true, taken = np.unravel_index(wrong.argmax(), wrong.shape)
+    return (
+        f"most often right is {names[best]} ({right[best]:.2f}), least often {names[worst]} ({right[worst]:.2f}); "
+        f"the largest confusion is {names[true]} taken for {names[taken]} ({wrong[true, taken]:.2f})."
+    )
 
 
 def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
@@ -288,6 +322,10 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.axvline(0, color="0.4", lw=1)
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(min(0, 1.1 * table[low].min()), None))
+    known = table.dropna(subset=[value])
+    ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
+    told = [f"{what} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for what, row in ends.items()]
+    figure.set_label(f"{label}, {len(table)} rows, each a dot in a bar, its 95% interval: {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -303,6 +341,11 @@ def reliability(tables: dict, note: str = "") -> Figure:
         axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.set(xlabel="confidence: probability of the predicted emotion", ylabel="share of right predictions", ylim=(0, 1))
     ax.legend()
+    told = []
+    for name, table in tables.items():
+        far = table.loc[(table["accuracy"] - table["confidence"]).abs().idxmax()]
+        told.append(f"{name} is farthest from it where it is {far['confidence']:.0%} sure and {far['accuracy']:.0%} are right")
+    figure.set_label(f"Share of right predictions against confidence, beside the line of as sure as right: {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -314,4 +357,7 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
         ax.plot(table.index, table[name], dashes, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
+    first, last = table.index[[0, -1]]
+    told = "; ".join(f"{name} from {table[name].iloc[0]:.2g} to {table[name].iloc[-1]:.2g}" for name in table)
+    figure.set_label(f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
     return figure
