@@ -61,6 +61,12 @@ def add_head(app, doctree) -> None:
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
+def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
+    """Leave out the scripts of Thebe, which jupyter-book adds to all pages, twice: it would run cells on another host."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
+
+
 def copy_files(app, error) -> None:
     """Copy the style, and plotly's script from its package, into _static of the finished HTML."""
     if error is None and app.builder.format == "html":
@@ -89,6 +95,7 @@ def setup(app) -> dict:
     app.add_config_value("hw3_head", HEAD, "env")
     app.add_css_file("page.css")
     app.connect("doctree-read", add_head)
+    app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

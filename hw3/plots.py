@@ -6,7 +6,9 @@ label of the figure, which becomes its alternative text in a page.
 """
 
 import html
+import io
 import json
+from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 from zlib import crc32
@@ -20,6 +22,7 @@ from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from PIL import Image
 
 HERE = Path(__file__).parent
 PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
@@ -37,9 +40,11 @@ def style() -> None:
 
 
 def _sharp(figure: Figure) -> tuple[str, dict]:
-    png, size = retina_figure(figure, base64=True, bbox_inches="tight")
+    png, size = retina_figure(figure, bbox_inches="tight")
+    small = io.BytesIO()  # 256 colors look the same and take less than half the bytes
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     # without a height, which would stretch the figure where a page is narrower
-    return png, {"width": size["width"], "alt": figure.get_label()}
+    return b64encode(small.getvalue()).decode(), {"width": size["width"], "alt": figure.get_label()}
 
 
 class Interactive:
@@ -214,7 +219,7 @@ def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
 def under(figure: Figure, note: str) -> Figure:
     """Write a note, such as Run.label(), below a figure in small print and at the end of its label; return the figure."""
     if note:
-        figure.set_label(f"{figure.get_label()} {note}".strip())
+        figure.set_label(f"{figure.get_label()} {'; '.join(note.splitlines())}".strip())
         figure.supxlabel(note, fontsize=7.5, color="0.35")
     return figure
 
@@ -273,7 +278,8 @@ def history_curves(histories: dict, note: str = "") -> Figure:
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     told = [
         f"{name}, {len(h['loss'])} epochs: held-out loss from {h['val_loss'][0]:.2f} to {h['val_loss'][-1]:.2f}, "
-        f"held-out accuracy from {h['val_accuracy'][0]:.1%} to {h['val_accuracy'][-1]:.1%}, in training at the end {h['accuracy'][-1]:.1%}"
+        f"held-out accuracy from {h['val_accuracy'][0]:.1%} to {h['val_accuracy'][-1]:.1%}, "
+        f"training accuracy at the end {h['accuracy'][-1]:.1%}"
         for name, h in histories.items()
     ]
     figure.set_label(f"Loss, left, and accuracy, right, against the epoch. {'; '.join(told)}.")
