@@ -49,9 +49,15 @@ FOUND = """() => {
         skipped: [...document.querySelectorAll(operable)].filter(unreachable).map(e => e.outerHTML),
     };
 }"""
-TOO_WIDE = """() => [document.documentElement, document.body].some(e => e.scrollWidth > innerWidth) ?
-    [...document.body.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
-        .map(e => e.outerHTML.slice(0, 80)) : []"""
+# The page is moved sideways as far as it goes; then what stands too far right is named, but for boxes that scroll themselves.
+TOO_WIDE = """() => {
+    scrollTo(9999, 0); document.body.scrollLeft = 9999;
+    const moved = scrollX + document.body.scrollLeft;
+    scrollTo(0, 0); document.body.scrollLeft = 0;
+    const boxed = e => e && e !== document.body && (getComputedStyle(e).overflowX !== "visible" || boxed(e.parentElement));
+    return !moved ? [] : [`by ${moved} px`, ...[...document.body.querySelectorAll("*")]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e)).map(e => e.outerHTML.slice(0, 80))];
+}"""
 
 
 @pytest.fixture(scope="session")
