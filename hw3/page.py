@@ -89,6 +89,15 @@ def remove_unused(app, error) -> None:
                 path.unlink()
 
 
+def remove_old_figures(app, error) -> None:
+    """Remove the figures of earlier builds, which MyST-NB names by their digest and Sphinx leaves behind."""
+    if error is None and app.builder.format == "html":
+        shown = {name for _, name in app.env.images.values()}
+        for path in (Path(app.outdir) / app.builder.imagedir).glob("*.png"):
+            if len(path.stem) == 64 and path.name not in shown:
+                path.unlink()
+
+
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
     keep_alternative_texts()
@@ -97,5 +106,6 @@ def setup(app) -> dict:
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", copy_files)
+    app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -216,6 +216,15 @@ def test_nothing_that_a_page_uses_is_removed(tmp_path):
     assert not (static / "locales").exists()
 
 
+def test_figures_of_earlier_builds_are_removed(tmp_path):
+    old, new, other = (f"{letter * 64}.png" for letter in "abc")
+    for name in (old, new, "photo.png"):
+        (tmp_path / name).touch()
+    env = SimpleNamespace(images={"x": ({"book/cnn"}, new), "y": ({"book/cnn"}, other)})
+    page.remove_old_figures(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html", imagedir=""), env=env), None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [new, "photo.png"]
+
+
 def test_every_figure_of_every_chapter_has_alternative_text(built):
     figures = []
     for name in book.ORDER:
@@ -248,7 +257,7 @@ def test_every_page_says_which_runs_it_shows(html):
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
-        assert ("Recorded: FER2013" in line) == (name not in ("complexity", "pca", "speed"))
+        assert ("Recorded: FER2013" in line) == ("runs.recorded(" in (runs.ROOT / "book" / f"{name}.ipynb").read_text())
         assert f"{name}.ipynb" in line
 
 
