@@ -80,24 +80,35 @@ def quiet(log: Path):
         os.close(kept)
 
 
-def run_chapter(chapter: Path, target: Path, parameters: dict, key: str) -> None:
-    """Run one chapter with papermill and put the result in target. Raises BuildError naming chapter, cell and error."""
+# Run after a chapter's own cells: what it used, for the head of its page. The executed chapter does not keep this cell.
+ASK = "import json\n\nfrom hw3 import runs\n\nprint(json.dumps(runs.shown()))"
+
+
+def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: str = "") -> None:
+    """Run one chapter with papermill and put the result in target. Raises BuildError naming chapter, cell and error.
+
+    data is the name of the faces of this build. The metadata "hw3" of the result say what `runs.shown` does, profile and key.
+    """
     import nbformat
     import papermill
 
+    notebook = nbformat.read(chapter, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(ASK))
     failed = target.with_suffix(".failed.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
     options = {"kernel_name": "python3", "cwd": ROOT / "book", "progress_bar": False, "log_output": False}
     try:
         with quiet(build_dir() / "kernels.log"):
-            papermill.execute_notebook(chapter, failed, parameters, **options)
+            papermill.execute_notebook(notebook, failed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback[-3:])
         where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
         raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
     notebook = nbformat.read(failed, as_version=4)
     notebook.metadata.pop("papermill", None)  # paths of this machine
-    notebook.metadata["hw3"] = {"key": key}
+    told = json.loads(next(out.text for out in notebook.cells.pop().outputs if out.name == "stdout"))
+    told["own"] |= {"profile": [parameters["PROFILE"]], "data": told["own"]["data"] or [data] * bool(data)}
+    notebook.metadata["hw3"] = {"key": key, **told}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "code":  # what goes to stderr are warnings of libraries, with paths of this machine
@@ -124,7 +135,7 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
         if not fresh and executed_key(target) == key:
             print("unchanged", flush=True)
         else:
-            run_chapter(chapter, target, parameters, key)
+            run_chapter(chapter, target, parameters, key, found.name)
             print(f"{time.perf_counter() - start:5.0f} s", flush=True)
         done.append(target)
     return done

@@ -1,7 +1,70 @@
-"""A Sphinx extension for the book's pages: their own style, and plotly's script shipped once, so that no other host is asked."""
+"""A Sphinx extension for the book's pages: alternative texts, a head that says which runs a page shows, and small files.
 
+No page asks another host: plotly's script and the formulas' fonts are shipped, once, and what no page uses is not.
+"""
+
+import json
+import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
+
+from docutils import nodes
+
+# One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
+HEAD = {
+    "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
+    "own": "This build: {data}, profile {profile}, {device}, {date}.",
+    "edit": "Open in JupyterLab: {command}, then {file}.",
+}
+# Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
+UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
+USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
+
+
+def keep_alternative_texts() -> None:
+    """Let images of outputs keep the "alt" of their metadata, which plots._sharp writes; MyST-NB would drop it."""
+    from myst_nb.core.render import NbElementRenderer
+
+    render = NbElementRenderer.render_image
+
+    def render_image(self, data):
+        found = render(self, data)
+        for image in found:
+            if alt := data.output_metadata.get(data.mime_type, {}).get("alt"):
+                image["alt"] = alt
+        return found
+
+    NbElementRenderer.render_image = render_image
+
+
+def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
+    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`."""
+    line = nodes.paragraph(classes=["hw3-head"])
+    for kind in ("recorded", "own"):
+        words = {name: " / ".join(values) for name, values in told[kind].items() if values}
+        if len(words) == 4:
+            words["date"] = " / ".join(dict.fromkeys((told[kind]["date"][0], told[kind]["date"][-1])))  # first and last
+            line += nodes.Text(texts[kind].format(**words) + " ")
+    for text in re.split("({command}|{file})", texts["edit"]):
+        code = {"{command}": "make lab", "{file}": file}.get(text)
+        line += nodes.literal("", code) if code else nodes.Text(text)
+    return line
+
+
+def add_head(app, doctree) -> None:
+    """Put the head under the title of a page that was made from an executed chapter."""
+    told = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
+    if "own" in told:
+        title = next(doctree.findall(nodes.title))
+        line = head(told, app.config.hw3_head, f"{Path(app.env.docname).name}.ipynb")
+        title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
+    """Leave out the scripts of Thebe, which jupyter-book adds to all pages, twice: it would run cells on another host."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
 
 def copy_files(app, error) -> None:
@@ -13,8 +76,36 @@ def copy_files(app, error) -> None:
             shutil.copyfile(file, Path(app.outdir) / "_static" / file.name)
 
 
+def remove_unused(app, error) -> None:
+    """Remove the files of _static that no page asks for: most of the finished HTML's bytes."""
+    if error is None and app.builder.format == "html":
+        static = Path(app.outdir) / "_static"
+        for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
+            name = path.relative_to(static).as_posix()
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif any(fnmatch(name, p) for p in UNUSED) and not any(fnmatch(name, p) for p in USED):
+                path.unlink()
+
+
+def remove_old_figures(app, error) -> None:
+    """Remove the figures of earlier builds, which MyST-NB names by their digest and Sphinx leaves behind."""
+    if error is None and app.builder.format == "html":
+        shown = {name for _, name in app.env.images.values()}
+        for path in (Path(app.outdir) / app.builder.imagedir).glob("*.png"):
+            if len(path.stem) == 64 and path.name not in shown:
+                path.unlink()
+
+
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
+    keep_alternative_texts()
+    app.add_config_value("hw3_head", HEAD, "env")
     app.add_css_file("page.css")
+    app.connect("doctree-read", add_head)
+    app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", copy_files)
+    app.connect("build-finished", remove_old_figures)
+    app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

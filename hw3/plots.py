@@ -1,12 +1,16 @@
 """Every figure of the report: one function each, which takes data and returns a figure, and never calls show.
 
 Static figures are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook). A figure that can
-be turned is an `Interactive`.
+be turned is an `Interactive`. Each says in words what it shows, its axes and its main reading, from the same data: the
+label of the figure, which becomes its alternative text in a page.
 """
 
 import html
+import io
 import json
 import re
+from base64 import b64encode
+from collections import Counter
 from pathlib import Path
 from zlib import crc32
 
@@ -19,6 +23,7 @@ from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from PIL import Image
 
 HERE = Path(__file__).parent
 PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
@@ -36,8 +41,11 @@ def style() -> None:
 
 
 def _sharp(figure: Figure) -> tuple[str, dict]:
-    png, size = retina_figure(figure, base64=True, bbox_inches="tight")
-    return png, {"width": size["width"]}  # without a height, which would stretch the figure where a page is narrower
+    png, size = retina_figure(figure, bbox_inches="tight")
+    small = io.BytesIO()  # 256 colors look the same and take less than half the bytes
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    # without a height, which would stretch the figure where a page is narrower
+    return b64encode(small.getvalue()).decode(), {"width": size["width"], "alt": figure.get_label()}
 
 
 class Interactive:
@@ -86,17 +94,22 @@ def plain(text: str) -> str:
 
 
 def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
-    """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index."""
+    """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index.
+
+    The first column and columns of nothing but words stand to the left, all others to the right.
+    """
     name = f"{crc32(frame.to_csv().encode()):x}"  # pandas would draw a random one, and a page would never be the same twice
     shown = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')  # a class the themes know
     wide = frame.map(lambda v: isinstance(v, str) and len(v) > 40).any(axis=None)
     cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em"}
     body = {"selector": "td", "props": f"white-space: {'normal' if wide else 'nowrap'}"}
-    first = {"selector": "th:first-child, td:first-child", "props": "text-align: left"}
+    wordy = frame.map(lambda v: isinstance(v, str) and v[:1].isalpha()).to_numpy().all(axis=0)
+    words = [f".col{i}" for i, found in enumerate(wordy) if found or i == 0]
+    left = {"selector": ", ".join(words), "props": "text-align: left"}
     return (
         shown.format(thousands=",", precision=digits, na_rep="none", escape="html")
         .hide(axis="index")
-        .set_table_styles([cells, body, first])
+        .set_table_styles([cells, body, left])
     )
 
 
@@ -115,12 +128,15 @@ def layer_costs(table: pd.DataFrame) -> Figure:
     """
     rows = table[table["multiply-adds"] > 0]
     figure = Figure(figsize=(WIDTH, 0.32 * len(rows) + 1), layout="constrained")
+    told = []
     panels = zip(figure.subplots(1, 2, sharey=True), ("parameters", "multiply-adds"), ("C1", "C0"), strict=True)
     for ax, column, color in panels:
         share = 100 * rows[column] / table[column].sum()
         sns.barplot(x=share, y=rows["layer"], ax=ax, color=color, saturation=1)
         ax.bar_label(ax.containers[0], fmt="%.1f%%", padding=3)
         ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="", xlim=(0, 1.2 * share.max()))
+        told.append(f"of the {column} most, {share.max():.1f}%, are in {rows['layer'][share.idxmax()]}")
+    figure.set_label(f"Two bar charts over the same {len(rows)} layers, shares in percent: {' and '.join(told)}.")
     return figure
 
 
@@ -142,6 +158,8 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.set_xticks(size, [f"{v:.0f}" for v in size])
         ax.minorticks_off()
         ax.legend()
+    told = [f"with {axis} the measured time grows with slope {slope.value:.2f}" for axis, slope in slopes.items()]
+    figure.set_label(f"Milliseconds against size, both logarithmic, beside a predicted line of slope 2: {', '.join(told)}.")
     return figure
 
 
@@ -203,12 +221,16 @@ def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
         ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
     for ax in figure.axes:
         ax.axis("off")
+    same = Counter(" ".join(title.split()) for title in titles)
+    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
+    figure.set_label(f"A sheet of {len(images)} gray faces in {rows} rows, titled: {told}.")
     return under(figure, note)
 
 
 def under(figure: Figure, note: str) -> Figure:
-    """Write a note, such as Run.label(), below a figure in small print and return the figure."""
+    """Write a note, such as Run.label(), below a figure in small print and at the end of its label; return the figure."""
     if note:
+        figure.set_label(f"{figure.get_label()} {'; '.join(note.splitlines())}".strip())
         figure.supxlabel(note, fontsize=7.5, color="0.35")
     return figure
 
@@ -235,6 +257,8 @@ def architecture(network) -> Figure:
         [mpl.patches.Patch(color=kinds[k]) for k in present], [names[k].lower() for k in present],
         ncols=len(present), loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8,
     )  # fmt: skip
+    told = [names[kind].lower() + f" {' x '.join(map(str, shape))}" for kind, shape in boxes]
+    figure.set_label(f"The layers of the {network.name.upper()} in a row, with the shape of what they give: {', '.join(told)}.")
     ax.set(ylim=(-34, 34), title=f"{network.name.upper()}: channels or units above, width of the maps below")
     ax.axis("off")
     return figure
@@ -263,6 +287,13 @@ def history_curves(histories: dict, note: str = "") -> Figure:
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    told = [
+        f"{name}, {len(h['loss'])} epochs: held-out loss from {h['val_loss'][0]:.2f} to {h['val_loss'][-1]:.2f}, "
+        f"held-out accuracy from {h['val_accuracy'][0]:.1%} to {h['val_accuracy'][-1]:.1%}, "
+        f"training accuracy at the end {h['accuracy'][-1]:.1%}"
+        for name, h in histories.items()
+    ]
+    figure.set_label(f"Loss, left, and accuracy, right, against the epoch. {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -281,7 +312,21 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Fi
         )  # fmt: skip
         ax.tick_params(labelsize=7.5)
         ax.set(xlabel="predicted", ylabel="true", title=title)
+    told = [f"{title}: {_read_matrix(np.asarray(shares), names)}" for title, shares in matrices.items()]
+    figure.set_label(f"Shares of the true emotion (rows) by what was predicted (columns). {' '.join(told)}")
     return under(figure, note)
+
+
+def _read_matrix(shares: np.ndarray, names) -> str:
+    """Say what a matrix of row shares shows: best and worst recall and the largest confusion. Rows of absent classes are NaN."""
+    known = np.nan_to_num(shares, nan=-1)
+    right, wrong = known.diagonal(), np.where(np.eye(len(shares), dtype=bool), -1, known)
+    best, worst = right.argmax(), np.where(right < 0, 2, right).argmin()
+    true, taken = np.unravel_index(wrong.argmax(), wrong.shape)
+    return (
+        f"most often right is {names[best]} ({right[best]:.2f}), least often {names[worst]} ({right[worst]:.2f}); "
+        f"the largest confusion is {names[true]} taken for {names[taken]} ({wrong[true, taken]:.2f})."
+    )
 
 
 def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
@@ -294,6 +339,10 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.axvline(0, color="0.4", lw=1)
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(min(0, 1.1 * table[low].min()), None))
+    known = table.dropna(subset=[value])
+    ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
+    told = [f"{what} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for what, row in ends.items()]
+    figure.set_label(f"{label}, {len(table)} rows, each a dot in a bar, its 95% interval: {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -309,6 +358,11 @@ def reliability(tables: dict, note: str = "") -> Figure:
         axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     ax.set(xlabel="confidence: probability of the predicted emotion", ylabel="share of right predictions", ylim=(0, 1))
     ax.legend()
+    told = []
+    for name, table in tables.items():
+        far = table.loc[(table["accuracy"] - table["confidence"]).abs().idxmax()]
+        told.append(f"{name} is farthest from it where it is {far['confidence']:.0%} sure and {far['accuracy']:.0%} are right")
+    figure.set_label(f"Share of right predictions against confidence, beside the line of as sure as right: {'; '.join(told)}.")
     return under(figure, note)
 
 
@@ -320,4 +374,7 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
         ax.plot(table.index, table[name], dashes, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
+    first, last = table.index[[0, -1]]
+    told = "; ".join(f"{name} from {table[name].iloc[0]:.2g} to {table[name].iloc[-1]:.2g}" for name in table)
+    figure.set_label(f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
     return figure

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from hw3.recipes import Recipe
 
 SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
 RECORDED = ROOT / "results" / "fer2013"
+SHOWN = {"recorded": [], "own": []}  # the Runs that this process has used: the head of a page names them
 NOT_TRAINED = "no trained {network} for these faces and this recipe: first run python -m hw3 train {network}, same options"
 
 
@@ -146,7 +148,8 @@ def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: in
     with locked(folder.with_suffix(".lock")):
         if not fresh:
             try:
-                return load(folder)
+                SHOWN["own"].append(run := load(folder))
+                return run
             except FileNotFoundError:
                 pass
             except ValueError as error:
@@ -159,6 +162,7 @@ def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: in
         run, model = train.train(network, faces, recipe, checkpoint, verbose)
         save(run, folder, model.save_weights)
         checkpoint.unlink(missing_ok=True)
+        SHOWN["own"].append(run)
         return run
 
 
@@ -178,6 +182,25 @@ def load_model(network: str, faces, recipe: Recipe):
     model = NETWORKS[network][recipe.architecture]()
     model.load_weights(weights)
     return model
+
+
+def shown() -> dict[str, dict[str, list[str]]]:
+    """Return for the "recorded" and the "own" Runs that this process has used the different data, profile, device and date.
+
+    Without a run of its own, a process has worked on Keras's device or, where it never loaded Keras, on the CPU, today.
+    """
+    told = {}
+    for kind, found in SHOWN.items():
+        about = [(r.data, r.recipe.profile, r.device, r.date[:10]) for r in found]
+        told[kind] = {k: sorted({a[i] for a in about}) for i, k in enumerate(("data", "profile", "device", "date"))}
+    if not SHOWN["own"]:
+        device = "CPU"
+        if "keras" in sys.modules:
+            from hw3 import train
+
+            device = train.device()
+        told["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
+    return told
 
 
 # Recorded runs
@@ -207,7 +230,9 @@ def record(run: Run) -> Path:
 def recorded(name: str) -> list[Run]:
     """Return the recorded runs called name, such as "modern-cnn", by seed; an empty list where there is none."""
     found = [load(p.parent) for p in RECORDED.glob(f"{name}*/run.json")]
-    return sorted((r for r in found if f"{r.recipe.name}-{r.network}" == name), key=lambda r: r.recipe.seed)
+    found = sorted((r for r in found if f"{r.recipe.name}-{r.network}" == name), key=lambda r: r.recipe.seed)
+    SHOWN["recorded"] += found
+    return found
 
 
 def recorded_names() -> list[str]:

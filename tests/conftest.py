@@ -1,8 +1,15 @@
-"""Shared by all tests: a build folder of their own, and small faces to train on."""
+"""Shared by all tests: a build folder of their own, small faces to train on, and the smoke book, built once."""
 
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 
+from hw3.disk import ROOT
 from hw3.faces import Faces
 
 
@@ -22,3 +29,54 @@ def few():
     images[:, 12:36, 12:36] += (25 * labels)[:, None, None]
     part = np.repeat(np.array([0, 1, 2], np.uint8), [240, 30, 30])
     return Faces(images, labels, part, "test faces", "made by the tests")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Build the smoke book; return its _build folder and what the build printed.
+
+    It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
+    and where the system lets us, by a user without any privilege in a network namespace that has nothing but loopback.
+    """
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
+    place = tmp_path_factory.mktemp("book") / "Übung 3, faces 臉"
+    for name in sources():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, place / name)
+    printed = make(place)
+    if os.environ.get("HW3_TEST_KEEP"):
+        shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
+    return place / "_build", printed
+
+
+def sources():
+    """Return the files of the project, as a source archive has them."""
+    if (ROOT / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        return [name for name in listed if (ROOT / name).is_file()]
+    made = {".venv", "_build", "data", "__pycache__", ".pytest_cache", ".ruff_cache"}
+    return [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not made & set(p.relative_to(ROOT).parts)]
+
+
+# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command, run by a user
+# who may do nothing special.
+ALONE = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as s:
+    fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x41))
+assert [name for _, name in socket.if_nameindex()] == ["lo"]
+os.execvp("unshare", ["unshare", "--user", "--map-user=1000", "--map-group=1000", *sys.argv[1:]])
+"""
+ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
+CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
+
+
+def make(place):
+    odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
+    env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C", "PYTHONPATH": str(place)}
+    command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
+    result = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import nbformat
 import pytest
+from conftest import CAN_ISOLATE, ISOLATE, make
 from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
@@ -21,8 +21,6 @@ from hw3 import book, disk, plots
 from hw3.disk import ROOT
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PAGES = [f"{name}.html" for name in book.ORDER]
 
 
 def test_every_chapter_is_built_and_listed():
@@ -185,57 +183,6 @@ def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
 # What follows looks at the smoke book, built once.
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """Build the smoke book; return its _build folder and what the build printed.
-
-    It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
-    and where the system lets us, by a user without any privilege in a network namespace that has nothing but loopback.
-    """
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
-    place = tmp_path_factory.mktemp("book") / "Übung 3, faces 臉"
-    for name in sources():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, place / name)
-    printed = make(place)
-    if os.environ.get("HW3_TEST_KEEP"):
-        shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
-    return place / "_build", printed
-
-
-def sources():
-    """Return the files of the project, as a source archive has them."""
-    if (ROOT / ".git").exists():
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-        return [name for name in listed if (ROOT / name).is_file()]
-    made = {".venv", "_build", "data", "__pycache__", ".pytest_cache", ".ruff_cache"}
-    return [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not made & set(p.relative_to(ROOT).parts)]
-
-
-# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command, run by a user
-# who may do nothing special.
-ALONE = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as s:
-    fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x41))
-assert [name for _, name in socket.if_nameindex()] == ["lo"]
-os.execvp("unshare", ["unshare", "--user", "--map-user=1000", "--map-group=1000", *sys.argv[1:]])
-"""
-ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
-CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
-
-
-def make(place):
-    odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
-    env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C", "PYTHONPATH": str(place)}
-    command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
-    result = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
 def shown(folder):
     """Return {(chapter, cell): what it shows} of executed chapters, without dates and without cells that show measured times."""
     found = {}
@@ -313,7 +260,7 @@ def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built
         assert str(Path.home()) + "/" not in text
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [f"{name}.html" for name in book.ORDER])
 def test_page_says_its_data_and_asks_no_other_host(built, name):
     text = page(built, name)
     fetched = re.findall(r"""<(?:script|img|iframe|link|source)\b[^>]*?\s(?:src|href)=["']([^"']+)""", text)
@@ -337,35 +284,3 @@ def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
 def test_plotly_is_shipped_once(built):
     scripts = list((built[0] / "html").rglob("plotly*.js"))
     assert [s.name for s in scripts] == ["plotly.min.js"]
-
-
-def browse(url, folder):
-    """Open a page in Chromium without any host to reach; return its final HTML and the addresses that the page asked for."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine")
-    log = folder / "net.json"
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--enable-unsafe-swiftshader", f"--user-data-dir={folder / 'user'}"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--log-net-log={log}", "--virtual-time-budget=10000", "--dump-dom", url]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    requests = re.findall(r'"initiator":"([^"]*)".*"url":"(https?:[^"]+)"', log.read_text())  # one event a line
-    return dom, {address for initiator, address in requests if initiator != "not an origin"}  # that one is the browser itself
-
-
-def test_browser_test_would_see_a_request_to_another_host(tmp_path):
-    (tmp_path / "page.html").write_text('<img src="https://example.org/x.png"><script src="http://example.org/y.js"></script>')
-    _, asked = browse((tmp_path / "page.html").as_uri(), tmp_path)
-    assert asked == {"https://example.org/x.png", "http://example.org/y.js"}
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_in_a_browser(built, name, tmp_path):
-    """Formulas and the 3-D plot are drawn, and the page asks no other host."""
-    dom, asked = browse((built[0] / "html" / "book" / name).as_uri(), tmp_path)
-    assert not asked
-    if name in ("dnn.html", "complexity.html", "pca.html"):
-        assert "<mjx-container" in dom
-        assert "<mjx-merror" not in dom
-    if name == "pca.html":
-        assert "main-svg" in dom
-    assert "Math input error" not in dom
