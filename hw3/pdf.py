@@ -3,31 +3,46 @@
 Chromium finds the pages: it is printed once without page numbers in the table of contents, and again with them.
 """
 
-import copy
 import html
 import io
-import os
+import logging
 import re
 import shutil
 import subprocess
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
-from hw3 import book, faces
+import pypdf
+import yaml
+from bs4 import BeautifulSoup
+from PIL import Image
+from pypdf.generic import ArrayObject, ByteStringObject, Fit, NameObject, NumberObject
+
+from hw3 import book, faces, recipes, runs
 from hw3.book import BuildError
-from hw3.runs import ROOT, build_dir, write_atomically
+from hw3.runs import build_dir, locked, write_atomically
 
 MOST_BYTES = 5_000_000
 DPI = 150  # of figures in the PDF; the pages have them finer
 WIDTH = 170 / 25.4  # inches: A4 without the margins of print.css
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-WORDS = {
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-pdf-header-footer",
+    "--virtual-time-budget=60000",
+]
+FLAGS += ["--enable-unsafe-swiftshader", "--allow-file-access-from-files"]  # 3-D plots without a graphics card, MathJax's fonts
+WORDS = {  # on the title page, by the language of the book
     "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
     "zh": {"contents": "目录", "data": "数据", "profile": "配置", "device": "训练设备", "date": "打印日期"},
 }
 READY = "ready to print"
+logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
 # Shrinks what is wider than the page, and says in the title when formulas, fonts and figures are there.
 SCRIPT = """
 addEventListener("load", async () => {
@@ -50,108 +65,97 @@ def chromium() -> str:
     return found
 
 
-def lay_out(page: str, facts: dict[str, str]) -> tuple[str, list[str]]:
-    """Turn jupyter-book's single page into the HTML to print; return it, and the ids of the headings of the table of contents.
+class Heading(NamedTuple):
+    """A line of the table of contents and of the outline: level 1 or 2, id on the page, title."""
 
-    facts are the lines of the title page, named by the keys of WORDS. The number of a heading's page is left open in an
+    level: int
+    id: str
+    title: str
+
+
+def lay_out(page: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
+    """Turn jupyter-book's single page into the HTML to print; return it, and the headings of its table of contents.
+
+    facts are the lines of the title page, named by keys of WORDS. The number of each heading's page is left open, in an
     element of class "page" in its line of the table of contents.
     """
-    from bs4 import BeautifulSoup
-
     soup = BeautifulSoup(page, "html.parser")
-    language = soup.html.get("lang", "en")
-    words = WORDS.get(language.partition("-")[0].partition("_")[0], WORDS["en"])
-    title, article = soup.title.get_text().strip(), soup.find("article")
-    for useless in article.select(".headerlink, .tag_hide-input > details, script[src*=require], .no-print"):
+    language, title = soup.html.get("lang", "en"), html.escape(soup.title.get_text().strip())
+    words = WORDS.get(language[:2], WORDS["en"])
+    for useless in soup.select("article :is(.headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell)"):
         useless.decompose()
-    for link in article.select("a[href]"):
+    for closed in soup.select("article details"):
+        closed["open"] = ""
+    for link in soup.select("article a[href]"):
         if not re.match(r"#|https?:", link["href"]):  # a figure's own file, which the PDF does not have
             link.unwrap()
-    chapters = split(soup, article)
-    entries, ids = [], []
+    headings, contents, running, chapters = [], [], [], split(soup)
     for number, chapter in enumerate(chapters, 1):
         own_ids(chapter, f"c{number}-")
         chapter["style"] = f"page: c{number}"
+        running.append(f"@page c{number} {{ @top-right {{ content: {css_string(plain(chapter.find('h1')))} }} }}")
         for heading in chapter.find_all(["h1", "h2"]):
-            ids.append(f"heading-{len(ids)}")
-            heading["id"] = ids[-1]
-            text = "".join(map(str, copy.copy(heading).contents))
-            entries.append(f'<a class="{heading.name}" href="#{ids[-1]}"><span>{text}</span><i></i><b class="page"></b></a>')
-    heads = [chapter.find("h1") for chapter in chapters]
-    running = "\n".join(
-        f'@page c{number} {{ @top-right {{ content: "{css_string(head.get_text(" ", strip=True))}" }} }}'
-        for number, head in enumerate(heads, 1)
-        if head
-    )
-    scripts = [s for s in soup.head.find_all("script") if "mathjax" in (s.get("src") or "") or "window.MathJax" in s.text]
-    lines = "".join(f"<dt>{html.escape(words[k])}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
-    style = Path(__file__).with_name("print.css").read_text(encoding="utf-8")
-    return (
-        f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
-<link rel="stylesheet" href="_static/pygments.css"><style>{style}\n{running}</style><script>{SCRIPT}</script>
-{"".join(map(str, scripts))}</head><body><div class="title"><p>{html.escape(title)}</p><dl>{lines}</dl></div>
-<nav><p>{words["contents"]}</p>{"".join(entries)}</nav><main>{"".join(map(str, chapters))}</main></body></html>""",
-        ids,
-    )
+            heading["id"] = f"heading-{len(headings)}"
+            headings.append(Heading(int(heading.name[1]), heading["id"], plain(heading)))
+            text = f"<span>{heading.decode_contents()}</span><i></i><b class=page></b>"
+            contents.append(f'<a class="{heading.name}" href="#{heading["id"]}">{text}</a>')
+    mathjax = [s for s in soup.head.find_all("script") if "mathjax" in s.get("src", "") or "window.MathJax" in s.text]
+    lines = "".join(f"<dt>{words[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    style = "\n".join([Path(__file__).with_name("print.css").read_text(encoding="utf-8"), *running])
+    laid_out = f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
+<link rel="stylesheet" href="_static/pygments.css"><style>{style}</style><script>{SCRIPT}</script>{"".join(map(str, mathjax))}
+</head><body><div class="title"><p>{title}</p><dl>{lines}</dl></div><nav><p>{words["contents"]}</p>{"".join(contents)}</nav>
+<main>{"".join(map(str, chapters))}</main></body></html>"""
+    return laid_out, headings
 
 
-def split(soup, article) -> list:
-    """Return the chapters of jupyter-book's article as elements of class "chapter", each with its title as h1."""
+def plain(heading) -> str:
+    """Return the text of a heading on one line, without the signs around formulas."""
+    return " ".join(re.sub(r"\\[()]", "", heading.get_text()).split())
+
+
+def split(soup) -> list:
+    """Take the chapters out of jupyter-book's single page: elements of class "chapter", each with its title as h1."""
     chapters = []
-    for anchor in article.select("span[id^=document-]"):
-        body = anchor.find_next_sibling("section")
-        chapter = soup.new_tag("div", attrs={"class": "chapter"})
-        for part in (anchor.extract(), body.extract()):
-            chapter.append(part)
-        for heading in chapter.find_all(["h2", "h3", "h4", "h5"]):  # below the front page they are one level down
+    for anchor in soup.select("article span[id^=document-]"):
+        chapters.append(soup.new_tag("div", attrs={"class": "chapter"}))
+        chapters[-1].extend([anchor, anchor.find_next_sibling("section")])
+        for heading in chapters[-1].find_all(["h2", "h3", "h4", "h5"]):  # below the front page they are one level down
             heading.name = f"h{int(heading.name[1]) - 1}"
-        chapters.append(chapter)
     front = soup.new_tag("div", attrs={"class": "chapter"})
-    front.append(article.find("section").extract())
+    front.append(soup.select_one("article section"))
     return [front, *chapters]
 
 
 def own_ids(chapter, prefix: str) -> None:
-    """Give a chapter's ids a prefix, so that two chapters may have a section of one name; jupyter-book's anchors stay."""
-    shared = re.compile("document-|equation-|T_")
-    old = {tag["id"] for tag in chapter.select("[id]") if not shared.match(tag["id"])} - {
-        tag["id"] for tag in chapter.select(".hw3-interactive [id], .plotly-graph-div")
-    }
-    for tag in chapter.select("[id]"):
-        if tag["id"] in old:
-            tag["id"] = prefix + tag["id"]
+    """Give the sections of a chapter ids with a prefix, as two chapters may have sections of one name; mend the links to them."""
+    old = {section["id"] for section in chapter.select("section[id]")}
+    for tag in chapter.select("section[id]"):
+        tag["id"] = prefix + tag["id"]
     for link in chapter.select("a[href^='#']"):
         if link["href"][1:] in old:
             link["href"] = f"#{prefix}{link['href'][1:]}"
 
 
 def css_string(text: str) -> str:
-    """Return text as the inside of a CSS string in double quotes."""
-    return re.sub(r'["\\<\n]', lambda m: f"\\{ord(m[0]):x} ", text)
+    """Return text as a CSS string."""
+    return '"' + re.sub(r'["\\<]', lambda sign: f"\\{ord(sign[0]):x} ", text) + '"'
 
 
 def shrink(folder: Path) -> None:
-    """Make the pictures of a folder no finer than the PDF needs, and PNGs of few colors small."""
-    from PIL import Image
-
+    """Make the PNGs of a folder no finer than DPI on the whole width of the page, and paint them on white."""
     for path in folder.glob("*.png"):
         with Image.open(path) as image:
-            image = image.convert("RGB")
-        if image.width > WIDTH * DPI:
-            image = image.resize((round(WIDTH * DPI), round(image.height * WIDTH * DPI / image.width)), Image.LANCZOS)
-        image.save(path, optimize=True)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+        image.thumbnail((round(WIDTH * DPI), image.height), Image.LANCZOS)
+        image.save(path)
 
 
 def chromium_pdf(page: Path, most_seconds: int = 300) -> bytes:
     """Print an HTML file; return the PDF. Raises BuildError where Chromium fails or the page is not READY."""
-    import pypdf
-
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "report.pdf"
-        command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-        command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--allow-file-access-from-files"]
-        command += ["--enable-unsafe-swiftshader", f"--user-data-dir={folder}/user", "--virtual-time-budget=60000"]
-        command += ["--generate-pdf-document-outline", "--no-pdf-header-footer", f"--print-to-pdf={target}", page.as_uri()]
+        command = [chromium(), *FLAGS, f"--user-data-dir={folder}/user", f"--print-to-pdf={target}", page.as_uri()]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=most_seconds)
         except subprocess.TimeoutExpired:
@@ -165,25 +169,44 @@ def chromium_pdf(page: Path, most_seconds: int = 300) -> bytes:
     return pdf
 
 
-def pages_of(pdf: bytes, ids: list[str]) -> list[int]:
-    """Return the page, counted from 1, on which each id stands."""
-    import pypdf
-
+def places(pdf: bytes, headings: list[Heading]) -> list[tuple[int, float]]:
+    """Return where the headings stand: the page, counted from 1, and the height on it in points."""
     reader = pypdf.PdfReader(io.BytesIO(pdf))
-    return [reader.get_destination_page_number(reader.named_destinations[f"/{i}"]) + 1 for i in ids]
+    found = [reader.named_destinations[f"/{heading.id}"] for heading in headings]
+    return [(reader.get_destination_page_number(place) + 1, float(place.top)) for place in found]
 
 
-def numbered(page: str, pages: list[int]) -> str:
-    """Return the HTML to print with the numbers of the pages in the table of contents."""
-    numbers = iter(pages)
-    return re.sub(r'<b class="page">\d*</b>', lambda _: f'<b class="page">{next(numbers)}</b>', page)
+def numbered(page: str, numbers: list[int]) -> str:
+    """Return the HTML to print with the numbers of the headings' pages in its table of contents."""
+    left = iter(numbers)
+    return re.sub("<b class=page></b>", lambda _: f"<b class=page>{next(left)}</b>", page)
 
 
-def finished(pdf: bytes, title: str, author: str) -> bytes:
-    """Return the PDF with its metadata, and opened with its outline."""
-    import pypdf
+def few_colors(page) -> None:
+    """Keep the pictures of a PDF's page with a palette of 256 colors: one byte a pixel, where Chromium stores three."""
+    for kept in page["/Resources"].get("/XObject", {}).values():
+        picture = kept.get_object()
+        size = picture.get("/Width", 0), picture.get("/Height", 0)
+        if picture.get("/Filter") != "/FlateDecode" or len(picture.get_data()) != 3 * size[0] * size[1]:
+            continue  # a form, a JPEG, a gray picture, or one that is done
+        image = Image.frombytes("RGB", size, picture.get_data()).quantize(256, dither=Image.Dither.NONE)
+        colors = bytes(image.getpalette())
+        space = [NameObject("/Indexed"), NameObject("/DeviceRGB"), NumberObject(len(colors) // 3 - 1), ByteStringObject(colors)]
+        picture[NameObject("/ColorSpace")] = ArrayObject(space)
+        picture.set_data(image.tobytes())
 
+
+def finish(pdf: bytes, headings: list[Heading], title: str, author: str) -> bytes:
+    """Return the PDF with an outline of the headings, title and author, and small pictures."""
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf))
+    for page in writer.pages:
+        few_colors(page)
+    parents = {0: None}
+    for heading, (number, top) in zip(headings, places(pdf, headings), strict=True):
+        parent, fit = parents[heading.level - 1], Fit.xyz(left=0, top=top)
+        parents[heading.level] = writer.add_outline_item(
+            title=heading.title, page_number=number - 1, parent=parent, fit=fit, is_open=False
+        )
     writer.add_metadata({"/Title": title, "/Author": author})
     writer.page_mode = "/UseOutlines"
     out = io.BytesIO()
@@ -194,28 +217,40 @@ def finished(pdf: bytes, title: str, author: str) -> bytes:
 def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
     """Print the executed chapters of a jupyter-book source folder into target, whole or not at all; return the number of pages.
 
-    Raises BuildError where jupyter-book or Chromium fails, or the PDF gets larger than MOST_BYTES.
+    facts are the lines of the title page. Raises BuildError where jupyter-book or Chromium fails, or the PDF is too large.
     """
-    import yaml
-
-    chromium()
+    root = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
+    config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         place = book.jupyter_book(source, Path(folder), "singlehtml")
-        root = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
-        config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
-        page, ids = lay_out((place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/"), facts)
+        page = (place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/")
+        page, headings = lay_out(page, facts)
         shrink(place / "_images")
-        path, pages = place / "print.html", [0] * len(ids)
-        for _ in range(3):
-            path.write_text(numbered(page, pages), encoding="utf-8")
-            pdf = chromium_pdf(path)
-            before, pages = pages, pages_of(pdf, ids)
-            if before == pages:
-                break
-        else:
-            raise BuildError("the table of contents moves the pages that it names")
-    pdf = finished(pdf, config["title"], config["author"])
+        printed = place / "print.html"
+        printed.write_text(numbered(page, [0] * len(headings)), encoding="utf-8")
+        found = places(chromium_pdf(printed), headings)
+        printed.write_text(numbered(page, [number for number, _ in found]), encoding="utf-8")
+        pdf = chromium_pdf(printed)
+    if places(pdf, headings) != found:
+        raise BuildError("the numbers in the table of contents moved the pages that they name")
+    pdf = finish(pdf, headings, config["title"], config["author"])
     if len(pdf) > MOST_BYTES:
-        raise BuildError(f"{target.name} would have {len(pdf) / 1e6:.1f} MB; at most {MOST_BYTES / 1e6:.0f} MB are wanted")
+        size, most = f"{len(pdf) / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
+        raise BuildError(f"{target.name} would have {size}, more than {most}: lower DPI in hw3/pdf.py")
     write_atomically(target, lambda file: file.write(pdf))
-    return len(__import__("pypdf").PdfReader(io.BytesIO(pdf)).pages)
+    return len(pypdf.PdfReader(io.BytesIO(pdf)).pages)
+
+
+def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
+    """Build the book, print it, and return the path of the PDF. Raises BuildError or FacesError with one clear last line."""
+    chromium()  # its lack is said before the chapters run
+    book.build(profile, data, fresh)
+    found = faces.find(data)
+    run = runs.load(runs.run_folder("cnn", found, recipes.recipe("cnn", profile)))
+    facts = {"data": f"{found.name} ({len(found):,})", "profile": profile, "device": run.device, "date": date.today().isoformat()}
+    target = build_dir() / "report.pdf"
+    with locked(build_dir() / "book.lock"):
+        source = book.write_source([build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER])
+        pages = print_book(source, target, facts)
+    print(f"{target}: {pages} pages, {target.stat().st_size / 1e6:.1f} MB", flush=True)
+    return target
