@@ -73,14 +73,14 @@ class Heading(NamedTuple):
     title: str
 
 
-def lay_out(page: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
+def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
     """Turn jupyter-book's single page into the HTML to print; return it, and the headings of its table of contents.
 
     facts are the lines of the title page, named by keys of WORDS. The number of each heading's page is left open, in an
     element of class "page" in its line of the table of contents.
     """
     soup = BeautifulSoup(page, "html.parser")
-    language, title = soup.html.get("lang", "en"), html.escape(soup.title.get_text().strip())
+    language, title = soup.html.get("lang", "en"), html.escape(title)
     words = WORDS.get(language[:2], WORDS["en"])
     for useless in soup.select("article :is(.headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell)"):
         useless.decompose()
@@ -224,7 +224,7 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = book.jupyter_book(source, Path(folder), "singlehtml")
         page = (place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/")
-        page, headings = lay_out(page, facts)
+        page, headings = lay_out(page, config["title"], facts)
         shrink(place / "_images")
         printed = place / "print.html"
         printed.write_text(numbered(page, [0] * len(headings)), encoding="utf-8")
