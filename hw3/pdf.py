@@ -99,11 +99,12 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
             headings.append(Heading(int(heading.name[1]), heading["id"], plain(heading)))
             text = f"<span>{heading.decode_contents()}</span><i></i><b class=page></b>"
             contents.append(f'<a class="{heading.name}" href="#{heading["id"]}">{text}</a>')
-    mathjax = [s for s in soup.head.find_all("script") if "mathjax" in s.get("src", "") or "window.MathJax" in s.text]
+    scripts = [str(s) for s in soup.head.find_all("script") if "mathjax" in s.get("src", "") or "window.MathJax" in s.text]
+    mathjax = "".join(scripts).replace("tex-chtml", "tex-svg")  # letters on paper as curves: brackets of matrices without seams
     lines = "".join(f"<dt>{words[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     style = "\n".join([Path(__file__).with_name("print.css").read_text(encoding="utf-8"), *running])
     laid_out = f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
-<link rel="stylesheet" href="_static/pygments.css"><style>{style}</style><script>{SCRIPT}</script>{"".join(map(str, mathjax))}
+<link rel="stylesheet" href="_static/pygments.css"><style>{style}</style><script>{SCRIPT}</script>{mathjax}
 </head><body><div class="title"><p>{title}</p><dl>{lines}</dl></div><nav><p>{words["contents"]}</p>{"".join(contents)}</nav>
 <main>{"".join(map(str, chapters))}</main></body></html>"""
     return laid_out, headings
@@ -247,7 +248,12 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     book.build(profile, data, fresh)
     found = faces.find(data)
     run = runs.load(runs.run_folder("cnn", found, recipes.recipe("cnn", profile)))
-    facts = {"data": f"{found.name} ({len(found):,})", "profile": profile, "device": run.device, "date": date.today().isoformat()}
+    facts = {
+        "data": f"{found.name}, n = {len(found):,}",
+        "profile": profile,
+        "device": run.device,
+        "date": date.today().isoformat(),
+    }
     target = build_dir() / "report.pdf"
     with locked(build_dir() / "book.lock"):
         source = book.write_source([build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER])

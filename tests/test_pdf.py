@@ -276,7 +276,7 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
 
     def fake(source, target, facts):
         assert source == [f"{name}.ipynb" for name in book.ORDER]
-        assert facts | {"date": ""} == {"data": "test faces (300)", "profile": "smoke", "device": "an abacus", "date": ""}
+        assert facts | {"date": ""} == {"data": "test faces, n = 300", "profile": "smoke", "device": "an abacus", "date": ""}
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(bytes(1_250_000))
         return 7
