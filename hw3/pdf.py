@@ -3,6 +3,7 @@
 Chromium finds the pages: it is printed once without page numbers in the table of contents, and again with them.
 """
 
+import base64
 import html
 import io
 import logging
@@ -22,7 +23,7 @@ from pypdf.generic import ArrayObject, ByteStringObject, Fit, NameObject, Number
 
 from hw3 import book, faces, recipes, runs
 from hw3.book import BuildError
-from hw3.runs import build_dir, locked, write_atomically
+from hw3.runs import build_dir, digest, locked, write_atomically
 
 MOST_BYTES = 5_000_000
 DPI = 150  # of figures in the PDF; the pages have them finer
@@ -39,14 +40,22 @@ FLAGS += [
 FLAGS += ["--enable-unsafe-swiftshader", "--allow-file-access-from-files"]  # 3-D plots without a graphics card, MathJax's fonts
 WORDS = {  # on the title page, by the language of the book
     "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
-    "zh": {"contents": "目录", "data": "数据", "profile": "配置", "device": "训练设备", "date": "打印日期"},
+    "zh": {"contents": "目錄", "data": "資料", "profile": "設定", "device": "訓練裝置", "date": "列印日期"},
 }
+# Not printed: what a reader of paper cannot use. A plot that answers to pointing has a picture for paper as its first child.
+USELESS = ".headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell, "
+USELESS += ".hw3-interactive:has(> img) > :not(img), .hw3-interactive:has(> img) ~ script"
 READY = "ready to print"
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
-# Shrinks what is wider than the page, and says in the title when formulas, fonts and figures are there.
+# Shrinks what is wider than the page, gives formulas their TeX as text, and says in the title when all is there.
 SCRIPT = """
 addEventListener("load", async () => {
   await globalThis.MathJax?.startup.promise;
+  for (const { math, typesetRoot } of globalThis.MathJax?.startup.document.math ?? []) {
+    const drawn = typesetRoot.querySelector("svg");
+    drawn.removeAttribute("aria-hidden");
+    drawn.setAttribute("aria-label", math);
+  }
   await document.fonts.ready;
   for (const wide of document.querySelectorAll("table, mjx-container[display]")) {
     const room = wide.parentElement.clientWidth, need = Math.max(wide.scrollWidth, wide.offsetWidth);
@@ -82,8 +91,9 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
     soup = BeautifulSoup(page, "html.parser")
     language, title = soup.html.get("lang", "en"), html.escape(title)
     words = WORDS.get(language[:2], WORDS["en"])
-    for useless in soup.select("article :is(.headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell)"):
-        useless.decompose()
+    for useless in soup.select(f"article :is({USELESS})"):
+        if not useless.decomposed:
+            useless.decompose()
     for closed in soup.select("article details"):
         closed["open"] = ""
     for link in soup.select("article a[href]"):
@@ -141,6 +151,19 @@ def own_ids(chapter, prefix: str) -> None:
 def css_string(text: str) -> str:
     """Return text as a CSS string."""
     return '"' + re.sub(r'["\\<]', lambda sign: f"\\{ord(sign[0]):x} ", text) + '"'
+
+
+def unpack(page: str, place: Path) -> str:
+    """Write the PNGs that stand inside a page into the folder _images of `place`; return the page that names these files."""
+
+    def write(match: re.Match) -> str:
+        data = base64.b64decode(match[1])
+        name = f"_images/{digest(data)}.png"
+        (place / "_images").mkdir(exist_ok=True)
+        (place / name).write_bytes(data)
+        return name
+
+    return re.sub(r"data:image/png;base64,([\w+/]+=*)", write, page)
 
 
 def shrink(folder: Path) -> None:
@@ -225,7 +248,7 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = book.jupyter_book(source, Path(folder), "singlehtml")
         page = (place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/")
-        page, headings = lay_out(page, config["title"], facts)
+        page, headings = lay_out(unpack(page, place), config["title"], facts)
         shrink(place / "_images")
         printed = place / "print.html"
         printed.write_text(numbered(page, [0] * len(headings)), encoding="utf-8")

@@ -27,15 +27,20 @@ HEADINGS = [  # level, title
 ]
 WIDE = "<table><tr>" + "".join(f"<th>column-number-{i}</th>" for i in range(30)) + "</tr></table>"
 LONG = " + ".join(f"x_{{{i}}}^{{2}}" for i in range(60))
+PLOT = """<div class="hw3-interactive"><img alt="plot" src="data:image/png;base64,{}" style="width: 800px">
+<div>point at it</div><script type="application/json">{{}}</script></div><script>document.body.remove()</script>"""
 CODE = "value = [" + ", ".join(f"'word{i}'" for i in range(60)) + "]"
 
 
-def figure(width, height):
-    """Return a cell's output: a PNG of many colors."""
-    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+def png(width, height):
+    """Return a PNG of many grays in base64."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return new_output("display_data", {"image/png": base64.b64encode(buffer.getvalue()).decode()})
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def figure(width, height):
+    return new_output("display_data", {"image/png": png(width, height)})
 
 
 def html(text):
@@ -66,6 +71,7 @@ def source(tmp_path_factory):
         new_markdown_cell(f"## An $n$ of formulas\n\n$$\nS = {LONG}\n$$\n\nand $\\frac{{1}}{{2}}$."),
         new_markdown_cell("## Numbers"),
         code(CODE, html(WIDE)),
+        code("plot()", html(PLOT.format(png(1600, 400)))),
     ]
     python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     for name, cells in (("first", first), ("second", second)):
@@ -154,9 +160,9 @@ def test_figures_are_whole(printed):
                 drawn.append((abs(a), abs(d), x, min(y, y + d)))
 
         page.extract_text(visitor_operand_before=look)
-    assert len(drawn) == 2
+    assert len(drawn) == 3
     margin, (width, height) = 20 / 25.4 * 72 - 1, (float(v) for v in reader.pages[0].mediabox[2:])
-    for (w, h, x, y), shape in zip(drawn, (1200 / 1500, 1), strict=True):
+    for (w, h, x, y), shape in zip(drawn, (1200 / 1500, 1, 400 / 1600), strict=True):
         assert h / w == pytest.approx(shape, abs=0.01)
         assert margin < x < x + w < width - margin
         assert margin < y < y + h < height - margin
@@ -180,7 +186,7 @@ def test_formulas_tables_and_code_end_before_the_margin(printed):
 
 def test_formulas_are_drawn_and_code_behind_sentences_is_left_out(printed):
     text = " ".join(texts(printed[1]))
-    for source_text in (r"\(", r"\[", "frac", "x_", "secret", "only on the screen", "Show code"):
+    for source_text in (r"\(", r"\[", "frac", "x_", "secret", "only on the screen", "Show code", "point at it"):
         assert source_text not in text
     assert "only on paper" in text
 
@@ -202,6 +208,15 @@ def test_fonts_are_embedded_and_no_path_of_the_machine_is_told(printed):
     assert len(links) == len(HEADINGS) + 2, "the table of contents, and the two links in the text"
     assert all("/Dest" in link for link in links)
     assert b"file:" not in target.read_bytes()
+
+
+def test_figures_and_formulas_have_alternative_text(printed):
+    _, reader = printed
+    numbers = range(1, reader.trailer["/Size"])
+    kept = [pypdf.generic.IndirectObject(number, 0, reader).get_object() for number in numbers]
+    alternatives = [entry.get("/Alt") for entry in kept if isinstance(entry, dict) and entry.get("/S") == "/Figure"]
+    assert "plot" in alternatives
+    assert r"\frac{1}{2}" in alternatives
 
 
 def test_title_language_tags_and_size(printed):
