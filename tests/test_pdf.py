@@ -250,6 +250,12 @@ def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(pr
         patch.setattr(pdf, "chromium_pdf", lambda page: raw)
         with pytest.raises(BuildError, match=r"report\.pdf would have .* MB, more than"):
             pdf.print_book(source, target, FACTS)
+    with monkeypatch.context() as patch:  # fewer colors where that is enough
+        patch.setattr(pdf, "MOST_BYTES", 100_000)
+        patch.setattr(pdf, "chromium_pdf", lambda page: raw)
+        patch.setattr(pdf, "finish", lambda *given: bytes(1000 * given[-1]))
+        pdf.print_book(source, tmp_path / "small.pdf", FACTS)
+        assert (tmp_path / "small.pdf").stat().st_size == 64_000
     with monkeypatch.context() as patch:
         patch.setattr(pdf, "chromium", lambda: shutil.which("false"))
         with pytest.raises(BuildError, match="could not print"):
