@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book test stress lab data results record bench lint format lock clean gpu
+.PHONY: help book pdf test stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
 	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
@@ -19,6 +19,9 @@ help:  ## list the commands
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
 	@$(BIN)/python -m hw3 book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+
+pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
+	@$(BIN)/python -m hw3 pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
 
 test: $(VENV)/.test  ## run the tests
 	@$(BIN)/python -m pytest

@@ -63,8 +63,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("results", help="list the recorded runs and how each was made")
     bench = commands.add_parser("bench", help="measure training steps and the loading of train.csv")
     bench.add_argument("--quick", action="store_true", help="few and small measurements, to see that it runs; nothing is kept")
-    book = command("book", "run the chapters and build the HTML (what `make book` calls)")
-    book.add_argument("--fresh", action="store_true", help="train again even if nothing changed")
+    for name, text in (
+        ("book", "run the chapters and build the HTML (what `make book` calls)"),
+        ("pdf", "build the book, then print it into one PDF through Chromium (what `make pdf` calls)"),
+    ):
+        command(name, text).add_argument("--fresh", action="store_true", help="train again even if nothing changed")
     return top
 
 
@@ -215,6 +218,13 @@ def bench(options) -> None:
 def book(options) -> None:
     """Build the book."""
     from hw3.book import build
+
+    build(options.profile, options.data, options.fresh)
+
+
+def pdf(options) -> None:
+    """Build the book and print it into one PDF."""
+    from hw3.pdf import build
 
     build(options.profile, options.data, options.fresh)
 

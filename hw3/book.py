@@ -141,6 +141,28 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     return done
 
 
+def write_source(executed: list[Path]) -> Path:
+    """Put executed chapters, _config.yml and _toc.yml together for jupyter-book; return the folder."""
+    source = build_dir() / "source"
+    (source / "book").mkdir(parents=True, exist_ok=True)
+    for path in executed:
+        shutil.copyfile(path, source / "book" / path.name)
+    config = (ROOT / "_config.yml").read_text()
+    (source / "_config.yml").write_text(re.sub(r"execute_notebooks: \w+", 'execute_notebooks: "off"', config))
+    shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
+    return source
+
+
+def jupyter_book(source: Path, output: Path, builder: str) -> Path:
+    """Build source into the folder `_build/<builder>` of output, and return that. Raises BuildError where jupyter-book fails."""
+    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["build", str(source), "--path-output", str(output), "--builder", builder, "-W", "--keep-going"]
+    result = subprocess.run([sys.executable, "-c", start, *options], capture_output=True, text=True)
+    if result.returncode:
+        raise BuildError(f"{(result.stdout + result.stderr)[-3000:]}\nhw3: jupyter-book could not build the page (above)")
+    return output / "_build" / builder
+
+
 def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
     source, page = build_dir() / "source", build_dir() / "html" / "index.html"
@@ -149,18 +171,10 @@ def build_page(executed: list[Path]) -> Path:
     stamp = build_dir() / "html" / ".key"
     if page.exists() and stamp.exists() and stamp.read_text() == key:
         return page
-    (source / "book").mkdir(parents=True, exist_ok=True)
-    for path in executed:
-        shutil.copyfile(path, source / "book" / path.name)
-    config = (ROOT / "_config.yml").read_text()
-    (source / "_config.yml").write_text(re.sub(r"execute_notebooks: \w+", 'execute_notebooks: "off"', config))
-    shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
-    # jupyter-book itself appends _build to the output path
-    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    options = ["build", str(source), "--path-output", str(build_dir().parent), "-W", "--keep-going"]
-    result = subprocess.run([sys.executable, "-c", start, *options], capture_output=True, text=True)
-    if result.returncode or not page.exists():
-        raise BuildError(f"{(result.stdout + result.stderr)[-3000:]}\nhw3: jupyter-book could not build the page (above)")
+    write_source(executed)
+    jupyter_book(source, build_dir().parent, "html")  # it appends _build to the output path itself
+    if not page.exists():
+        raise BuildError(f"jupyter-book wrote no {page}; name the folder of HW3_BUILD _build")
     stamp.write_text(key)
     return page
 
