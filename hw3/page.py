@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-# One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
+# One line under each title.
 HEAD = {
     "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
     "own": "This build: {data}, profile {profile}, {device}, {date}.",
@@ -38,17 +38,18 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
-def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
+def head(told: dict, file: str) -> nodes.paragraph:
     """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`."""
     line = nodes.paragraph(classes=["hw3-head"])
     for kind in ("recorded", "own"):
         words = {name: " / ".join(values) for name, values in told[kind].items() if values}
         if len(words) == 4:
             words["date"] = " / ".join(dict.fromkeys((told[kind]["date"][0], told[kind]["date"][-1])))  # first and last
-            line += nodes.Text(texts[kind].format(**words) + " ")
-    for text in re.split("({command}|{file})", texts["edit"]):
+            line += [nodes.inline("", HEAD[kind].format(**words)), nodes.Text(" ")]
+    line += nodes.inline()
+    for text in re.split("({command}|{file})", HEAD["edit"]):
         code = {"{command}": "make lab", "{file}": file}.get(text)
-        line += nodes.literal("", code) if code else nodes.Text(text)
+        line[-1] += nodes.literal("", code) if code else nodes.Text(text)
     return line
 
 
@@ -57,8 +58,20 @@ def add_head(app, doctree) -> None:
     told = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
     if "own" in told:
         title = next(doctree.findall(nodes.title))
-        line = head(told, app.config.hw3_head, f"{Path(app.env.docname).name}.ipynb")
+        line = head(told, f"{Path(app.env.docname).name}.ipynb")
         title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def add_switch(app, config) -> None:
+    """Put the switch of language first among the buttons of a page's head."""
+    config.templates_path.append(str(Path(__file__).parent))
+    config.html_theme_options["article_header_end"] = ["language.html", "article-header-buttons.html"]
+
+
+def lead_to_other_edition(app, pagename, templatename, context, doctree) -> None:
+    """Tell the switch where the same page of the other edition lies: hw3_other is its folder, seen from this edition's."""
+    if app.config.hw3_other:
+        context["hw3_other"] = context["pathto"](f"{app.config.hw3_other}{pagename}.html", 1)
 
 
 def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
@@ -101,10 +114,12 @@ def remove_old_figures(app, error) -> None:
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
     keep_alternative_texts()
-    app.add_config_value("hw3_head", HEAD, "env")
+    app.add_config_value("hw3_other", "", "html")
+    app.connect("config-inited", add_switch)
     app.add_css_file("page.css")
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
+    app.connect("html-page-context", lead_to_other_edition)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files

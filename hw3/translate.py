@@ -1,0 +1,289 @@
+"""The Traditional Chinese edition: what each message of the built book says in Chinese, and what is not translated or stale.
+
+A chapter's prose is computed, so a message changes with each build. The catalog CATALOG, an ordinary .po file, holds it with %1,
+%2 for what is computed; these are the formatted values and conditions in the source. What a placeholder catches is translated by
+the same catalog: an entry for the whole, else its sentences, else the parts of a list; names and numbers stay. From the doctrees
+of the English pages `concrete` writes the .po of one build, which Sphinx's own transform then reads. Sphinx knows neither the texts
+of tables, which are HTML, nor the pages' heads, so this module is also the extension that puts those in.
+"""
+
+import ast
+import html
+import json
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from docutils import nodes
+from sphinx.search import SearchLanguage, languages
+from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
+
+from hw3.disk import ROOT, build_dir, write_atomically
+
+LANGUAGE = "zh_TW"
+CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
+HOLE = "\0"  # something computed, in a text of the source
+# What joins sentences, and the parts of a computed list, in English and in Chinese.
+JOINTS = {r"(?<=[.?!]) (?=\S)": "", ": ": "：", "; ": "；", ", ": "、", " → ": " → ", " – ": "–"}  # noqa: RUF001
+PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")  # two English words: no name of a device or a file
+# In HTML: scripts, of which only _("...") is for readers, texts between tags, and texts that are read out.
+SPOKEN = r'(?:(?<= aria-label=")|(?<= alt=")|(?<= title=")|(?<= placeholder="))[^"]+'
+IN_HTML = re.compile(rf"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
+IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
+
+
+def one_line(text: str) -> str:
+    """Return text with single spaces, as messages are compared."""
+    return " ".join(text.split())
+
+
+# The source: every text that it can show, with holes for what it computes.
+
+
+def template(node: ast.AST) -> str:
+    """Return the text of an expression, with HOLE for each part that is computed."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(template, node.values))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return template(node.left) + template(node.right)
+    return HOLE
+
+
+def texts_of(code: str) -> Iterator[tuple[str, bool]]:
+    """Return all texts in Python source, and whether each is a branch of a condition."""
+    tree = ast.parse(code)
+    inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
+    inner |= {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in n.values}
+    branches = {id(branch) for n in ast.walk(tree) if isinstance(n, ast.IfExp) for branch in (n.body, n.orelse)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
+            text = template(node)
+            yield re.sub(r"\{\w+\}", HOLE, text) if isinstance(node, ast.Constant) else text, id(node) in branches
+        elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
+            yield ast.unparse(node.target).replace("_", " "), False
+
+
+def source_texts() -> dict[str, tuple[str, bool]]:
+    """Return all texts of the chapters and of hw3, in one line, with the file that each stands in and whether it is a branch."""
+    found = []
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            pairs = texts_of(text) if cell["cell_type"] == "code" else [(text, False)]
+            found += [(block, path, branch) for text, branch in pairs for block in blocks(text)]
+    for path in sorted((ROOT / "hw3").glob("*.py")):
+        found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
+    for path in sorted((ROOT / "hw3").glob("*.html")):
+        translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    found.append((re.search("^title: (.*)", config, re.MULTILINE)[1], ROOT / "_config.yml", False))
+    return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found if re.search("[A-Za-z]", block)}
+
+
+def blocks(text: str) -> set[str]:
+    """Return what of a text can become a message: the whole, its paragraphs, items, headings and cells, without their marks."""
+    parts = {text, *re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |#|\d+\. |:::|\|))", text), *text.split("\n")}
+    parts |= {part.strip(" |") for line in text.split("\n") if "|" in line for part in line.split("|")}
+    parts = {re.sub(r"^\s*(?:[-*] |#+ |\d+\. |:::\S+\n)|\n:::$", "", part) for part in parts}
+    return {part.strip() for part in parts}
+
+
+def numbered(text: str) -> str:
+    """Return a text of the source as the catalog has it: %1, %2, ... in place of its holes."""
+    count = iter(range(1, 1000))
+    return re.sub(f"{HOLE}+", lambda _: f"%{next(count)}", text)
+
+
+# The catalog, and what it makes of a message.
+
+
+def read_catalog() -> dict[str, str]:
+    """Return the catalog: English to Chinese, "" where a translation is missing. Raises ValueError where it is damaged."""
+    with open(CATALOG, "rb") as file:
+        return {message.id: message.string for message in read_po(file, abort_invalid=True) if message.id}
+
+
+class Translator:
+    """Translates messages by a catalog (English to Chinese with %1, %2, ...), and notes what it used and what it lacks."""
+
+    def __init__(self, catalog: dict[str, str], source=()):
+        """source are texts with HOLE for what is computed: what fits one of them should be in the catalog."""
+        self.catalog = {numbered(one_line(text)): "" for text in source} | catalog
+        self.met, self.missing = [], {}  # entries in the order of the messages; English -> first message that lacks it
+        self.patterns = sorted(map(self._pattern, filter(re.compile(r"%\d").search, self.catalog)), key=lambda p: -p[0])
+        self.translate = cache(self._translate)
+
+    def _pattern(self, english: str) -> tuple[int, str, re.Pattern, str]:
+        """Return how much of an entry is fixed, its longest fixed part, a pattern that it fits, and the entry."""
+        parts = re.split(r"%\d+", english)
+        # Each fixed part is taken where it comes first, but for the last one: so a long text is never tried twice.
+        middle = "".join(f"(?>(.*?){re.escape(part)})" for part in parts[1:-1])
+        pattern = re.compile(f"{re.escape(parts[0])}{middle}(.*){re.escape(parts[-1])}", re.DOTALL)
+        return len("".join(parts).replace(" ", "")), max(parts, key=len), pattern, english
+
+    def _translate(self, text: str) -> str:
+        """Return a message in Chinese, or as it is where it is a name, a number, or missing."""
+        english, caught = self._entry(text)
+        if english is None:
+            return self._parts(text)
+        caught = [self.translate(part) if part != text else part for part in caught]
+        self.met.append(english)
+        if not self.catalog[english]:
+            self.missing.setdefault(english, text)
+            return text
+        chinese = re.sub(r"%(\d+)", lambda found: caught[int(found[1]) - 1], self.catalog[english])
+        return chinese if "$" in chinese or "`" in chinese else re.sub(r"(?<=[。；：，、？！]) ", "", chinese)  # noqa: RUF001
+
+    def _entry(self, text: str) -> tuple[str | None, tuple]:
+        """Return the entry that fits a whole text most closely, or None, and what its placeholders catch."""
+        if text in self.catalog:
+            return text, ()
+        for fixed, longest, pattern, english in self.patterns:
+            if longest in text and (fixed > 0) and (found := pattern.fullmatch(text)):
+                return english, found.groups()
+        return None, ()
+
+    def _parts(self, text: str) -> str:
+        """Return a text that no entry fits with its sentences, or the parts of a list, translated."""
+        for joint, chinese in JOINTS.items():
+            parts = re.split(joint, text)
+            if len(parts) > 1:
+                said = [self.translate(part) for part in parts]
+                return text if said == parts else chinese.join(said)
+        if PROSE.search(text):
+            self.met.append(text)
+            self.missing.setdefault(text, text)
+        return text
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text."""
+    return [part for part in re.split(next(iter(JOINTS)), text) if re.search("[A-Za-z]", part)]
+
+
+def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]) -> tuple[dict, dict, Translator]:
+    """Return what is missing and what is stale, each English text with where it stands, and the Translator of the messages.
+
+    messages are those of a build, with their pages. Missing are entries for them, and for both branches of every condition in
+    a chapter. Stale are entries that stand in no source text.
+    """
+    translator, missing = Translator(catalog, source), {}
+    for message, page in messages.items():
+        translator.translate(one_line(message))
+        for english, text in translator.missing.items():
+            missing.setdefault(english, f"{page}: {text}")
+    for text, (place, branch) in source.items():
+        if branch and not catalog.get(numbered(text)):
+            missing |= {numbered(part): place for part in sentences(text) if not catalog.get(numbered(part))}
+    everything = "\n".join(re.sub(f"{HOLE}+", HOLE, text) for text in source)
+    stale = {e: str(CATALOG.relative_to(ROOT)) for e in catalog if one_line(re.sub(r"%\d+", HOLE, e)) not in everything}
+    return missing, stale, translator
+
+
+# The build: messages out of doctrees, Chinese into them.
+
+
+def translate_html(source: str, translate: Callable[[str], str]) -> str:
+    """Return HTML with its texts, the texts that are read out, and the words _("...") of its scripts translated."""
+
+    def swap(found: re.Match) -> str:
+        text = html.unescape(found[0]).strip()
+        if found[0].startswith("<"):
+            return IN_SCRIPT.sub(lambda word: translate(word[0]), found[0])
+        return found[0].replace(found[0].strip(), html.escape(translate(text))) if re.search("[A-Za-z]", text) else found[0]
+
+    return IN_HTML.sub(swap, source)
+
+
+def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
+    """Translate what Sphinx does not know of a doctree: the texts of HTML, such as tables, and the head."""
+    for raw in doctree.findall(nodes.raw):
+        if raw["format"] == "html":
+            raw[:] = [nodes.Text(translate_html(raw.astext(), translate))]
+    for line in doctree.findall(lambda node: isinstance(node, nodes.inline) and "hw3-head" in node.parent["classes"]):
+        text = "".join(f"`{part.astext()}`" if isinstance(part, nodes.literal) else part.astext() for part in line)
+        parts = translate(text).split("`")
+        line[:] = [nodes.literal("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
+
+
+def built_messages() -> dict[str, str]:
+    """Return all messages of the built English pages, in reading order, with their pages. Raises OSError where there are none."""
+    found = {}
+    names = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    for name in names:
+        tree = pickle.loads((build_dir() / ".doctrees" / "book" / f"{name}.doctree").read_bytes())  # written by this build
+        known = [text for node, text in extract_messages(tree) if not isinstance(node, LITERAL_TYPE_NODES)]
+        put_in(tree, lambda text, known=known: known.append(text) or text)
+        found |= {text: f"{name}.html" for text in known if text not in found}
+    return found
+
+
+def write_concrete(folder: Path) -> int:
+    """Write the .po of the build at hand for Sphinx below folder; return how many entries are missing."""
+    messages = built_messages()
+    missing, _, translator = check(read_catalog(), source_texts(), messages)
+    catalog = Catalog(locale=LANGUAGE)
+    for message in messages:
+        if (chinese := translator.translate(one_line(message))) != message:
+            catalog.add(message, chinese)
+    write_atomically(folder / LANGUAGE / "LC_MESSAGES" / "book.po", lambda file: write_po(file, catalog, width=0))
+    return len(missing)
+
+
+def update(missing: dict[str, str], met: list[str]) -> None:
+    """Write missing messages as empty entries into the catalog, each behind the entry that comes before it in the pages."""
+    with open(CATALOG, "rb") as file:
+        catalog = read_po(file)
+    order, place = [message.id for message in catalog if message.id], 0
+    for english in [e for e in dict.fromkeys([*met, *missing]) if e in order or e in missing]:
+        if english in order:
+            place = order.index(english) + 1
+        else:
+            order.insert(place, english)
+            place += 1
+    written = Catalog(locale=LANGUAGE, header_comment="# The Chinese edition: see hw3/translate.py. %1, %2 are computed.")
+    for english in order:
+        where = [missing[english].partition(":")[0]] if english in missing else (catalog.get(english) or missing).locations
+        written.add(english, catalog[english].string if english in catalog else "", locations=[(w, None) for w in where])
+    write_atomically(CATALOG, lambda file: write_po(file, written, width=0))
+
+
+# The extension of the Chinese build.
+
+
+class Pairs(SearchLanguage):
+    """Search in Chinese without a dictionary: what is written together is found by its pairs of characters."""
+
+    lang = "zh"
+    language_name = "Chinese"
+    js_splitter_code = """
+function splitQuery(query) {
+  const pairs = (word) => Array.from({ length: word.length - 1 }, (_, i) => word.slice(i, i + 2));
+  return (query.match(/[\\u4e00-\\u9fff]+|[\\w-]+/g) || []).flatMap((word) => (/[\\u4e00-\\u9fff]{2}/.test(word) ? pairs(word) : [word]));
+}"""
+
+    def split(self, text: str) -> list[str]:
+        """Return the Latin words of a text and the pairs of its Chinese characters."""
+        words = re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII)
+        return [pair for word in words for pair in (map("".join, zip(word, word[1:])) if len(word) > 1 and word > "一" else [word])]
+
+
+def setup(app) -> dict:
+    """Register the extension with Sphinx."""
+    from sphinx.locale import init
+
+    languages["zh"] = Pairs
+
+    def put(app, doctree) -> None:
+        folders = [str(Path(app.srcdir, folder)) for folder in app.config.locale_dirs]
+        chinese = init(folders, app.config.language, "book")[0]
+        put_in(doctree, lambda text: chinese.gettext(text) if text else text)
+
+    app.connect("doctree-read", put, priority=900)  # when page.py has put the head in
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
