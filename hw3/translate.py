@@ -28,8 +28,9 @@ LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
-JOINTS = {r"(?<=[.?!]) (?=\S)": "", ": ": "：", "; ": "；", ", ": "、", " → ": " → ", " – ": "–"}  # noqa: RUF001
-PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")  # two English words: no name of a device or a file
+JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–", r" (?=\d)": " "}  # noqa: RUF001
+WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")  # what stands alone and is no name such as CNN, conv1 or n
+PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")  # two words, not in code: no device's or file's name
 # In HTML: scripts, of which only _("...") is for readers, texts between tags, and texts that are read out.
 SPOKEN = r'(?:(?<= aria-label=")|(?<= alt=")|(?<= title=")|(?<= placeholder="))[^"]+'
 IN_HTML = re.compile(rf"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
@@ -81,17 +82,26 @@ def source_texts() -> dict[str, tuple[str, bool]]:
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
     for path in sorted((ROOT / "hw3").glob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
+    for path in sorted((ROOT / "results").rglob("*.json")):
+        strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
+        found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     found.append((re.search("^title: (.*)", config, re.MULTILINE)[1], ROOT / "_config.yml", False))
-    return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found if re.search("[A-Za-z]", block)}
+    return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found}
 
 
 def blocks(text: str) -> set[str]:
     """Return what of a text can become a message: the whole, its paragraphs, items, headings and cells, without their marks."""
     parts = {text, *re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |#|\d+\. |:::|\|))", text), *text.split("\n")}
     parts |= {part.strip(" |") for line in text.split("\n") if "|" in line for part in line.split("|")}
+    parts |= {part for text in list(parts) for part in sentences(one_line(text))}
     parts = {re.sub(r"^\s*(?:[-*] |#+ |\d+\. |:::\S+\n)|\n:::$", "", part) for part in parts}
     return {part.strip() for part in parts}
+
+
+def words(text: str) -> bool:
+    """Return whether there is anything to translate in a text of the source."""
+    return bool(WORD.search(text.replace(HOLE, "_")))
 
 
 def numbered(text: str) -> str:
@@ -114,10 +124,10 @@ class Translator:
 
     def __init__(self, catalog: dict[str, str], source=()):
         """source are texts with HOLE for what is computed: what fits one of them should be in the catalog."""
-        self.catalog = {numbered(one_line(text)): "" for text in source} | catalog
+        self.catalog = {numbered(one_line(text)): "" for text in source if words(text)} | catalog
         self.met, self.missing = [], {}  # entries in the order of the messages; English -> first message that lacks it
         self.patterns = sorted(map(self._pattern, filter(re.compile(r"%\d").search, self.catalog)), key=lambda p: -p[0])
-        self.translate = cache(self._translate)
+        self.translate, self.known = cache(self._translate), cache(self._known)
 
     def _pattern(self, english: str) -> tuple[int, str, re.Pattern, str]:
         """Return how much of an entry is fixed, its longest fixed part, a pattern that it fits, and the entry."""
@@ -129,6 +139,7 @@ class Translator:
 
     def _translate(self, text: str) -> str:
         """Return a message in Chinese, or as it is where it is a name, a number, or missing."""
+        text = text.strip()
         english, caught = self._entry(text)
         if english is None:
             return self._parts(text)
@@ -138,24 +149,38 @@ class Translator:
             self.missing.setdefault(english, text)
             return text
         chinese = re.sub(r"%(\d+)", lambda found: caught[int(found[1]) - 1], self.catalog[english])
-        return chinese if "$" in chinese or "`" in chinese else re.sub(r"(?<=[。；：，、？！]) ", "", chinese)  # noqa: RUF001
+        return re.sub(r"(?<=[。；：，、？！]) (?=[^$`])", "", chinese)  # noqa: RUF001
 
     def _entry(self, text: str) -> tuple[str | None, tuple]:
-        """Return the entry that fits a whole text most closely, or None, and what its placeholders catch."""
+        """Return the entry that fits a whole text most closely, or None, and what its placeholders catch.
+
+        An entry without a full stop is a part of a sentence. It fits no sentence, and no list of such parts.
+        """
         if text in self.catalog:
             return text, ()
-        for fixed, longest, pattern, english in self.patterns:
-            if longest in text and (fixed > 0) and (found := pattern.fullmatch(text)):
-                return english, found.groups()
+        for _, longest, pattern, english in self.patterns:
+            if longest in text and (found := pattern.fullmatch(text)):
+                lists = [joint for joint in ("; ", ", ", " and ") if joint in text and joint not in english]
+                if re.search(r"[.?!]( |$)|:$", english) or not (
+                    text.endswith(".") or len(sentences(text)) > 1 or any(all(map(self.known, text.split(joint))) for joint in lists)
+                ):
+                    return english, found.groups()
         return None, ()
+
+    def _known(self, text: str) -> bool:
+        """Return whether entries cover a text, or all parts of it."""
+        if not words(text) or self._entry(text)[0] is not None:
+            return True
+        return (text.endswith(".") and self.known(text[:-1])) or any(all(map(self.known, parts)) for _, parts in splits(text))
 
     def _parts(self, text: str) -> str:
         """Return a text that no entry fits with its sentences, or the parts of a list, translated."""
-        for joint, chinese in JOINTS.items():
-            parts = re.split(joint, text)
-            if len(parts) > 1:
-                said = [self.translate(part) for part in parts]
-                return text if said == parts else chinese.join(said)
+        if text.endswith(".") and self.known(text[:-1]):
+            said = self.translate(text[:-1])
+            return text if said == text[:-1] else said + "。"
+        for joint, parts in sorted(splits(text), key=lambda split: not all(map(self.known, split[1]))):  # all known, if any
+            said = list(map(self.translate, parts))
+            return text if said == parts else joint.join(said)
         if PROSE.search(text):
             self.met.append(text)
             self.missing.setdefault(text, text)
@@ -164,7 +189,13 @@ class Translator:
 
 def sentences(text: str) -> list[str]:
     """Return the sentences of a text."""
-    return [part for part in re.split(next(iter(JOINTS)), text) if re.search("[A-Za-z]", part)]
+    return re.split(next(iter(JOINTS)), text)
+
+
+def splits(text: str) -> list[tuple[str, list[str]]]:
+    """Return the ways to take a text apart: what joins the parts in Chinese, and the parts."""
+    ways = [(chinese, re.split(joint, text)) for joint, chinese in JOINTS.items()]
+    return [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
 
 
 def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]) -> tuple[dict, dict, Translator]:
@@ -179,8 +210,8 @@ def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages
         for english, text in translator.missing.items():
             missing.setdefault(english, f"{page}: {text}")
     for text, (place, branch) in source.items():
-        if branch and not catalog.get(numbered(text)):
-            missing |= {numbered(part): place for part in sentences(text) if not catalog.get(numbered(part))}
+        if branch and words(text) and not catalog.get(numbered(text)):
+            missing |= {numbered(part): place for part in sentences(text) if words(part) and not catalog.get(numbered(part))}
     everything = "\n".join(re.sub(f"{HOLE}+", HOLE, text) for text in source)
     stale = {e: str(CATALOG.relative_to(ROOT)) for e in catalog if one_line(re.sub(r"%\d+", HOLE, e)) not in everything}
     return missing, stale, translator
