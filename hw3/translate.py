@@ -77,16 +77,17 @@ def source_texts() -> dict[str, tuple[str, bool]]:
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             text = "".join(cell["source"])
             pairs = texts_of(text) if cell["cell_type"] == "code" else [(text, False)]
-            found += [(block, path, branch) for text, branch in pairs for block in blocks(text)]
+            found += [(block, path, branch and block == text.strip()) for text, branch in pairs for block in blocks(text)]
     for path in sorted((ROOT / "hw3").glob("*.py")):
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
     for path in sorted((ROOT / "hw3").glob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
-    for path in sorted((ROOT / "results").rglob("*.json")):
+    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
         found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     found.append((re.search("^title: (.*)", config, re.MULTILINE)[1], ROOT / "_config.yml", False))
+    found.sort(key=lambda entry: entry[2])  # where a text stands twice, its being a branch counts
     return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found}
 
 
@@ -127,7 +128,8 @@ class Translator:
         self.catalog = {numbered(one_line(text)): "" for text in source if words(text)} | catalog
         self.met, self.missing = [], {}  # entries in the order of the messages; English -> first message that lacks it
         self.patterns = sorted(map(self._pattern, filter(re.compile(r"%\d").search, self.catalog)), key=lambda p: -p[0])
-        self.translate, self.known = cache(self._translate), cache(self._known)
+        self.entry = cache(self._entry)
+        self.translate, self.known, self.fixed = cache(self._translate), cache(self._known), cache(self._fixed)
 
     def _pattern(self, english: str) -> tuple[int, str, re.Pattern, str]:
         """Return how much of an entry is fixed, its longest fixed part, a pattern that it fits, and the entry."""
@@ -140,10 +142,10 @@ class Translator:
     def _translate(self, text: str) -> str:
         """Return a message in Chinese, or as it is where it is a name, a number, or missing."""
         text = text.strip()
-        english, caught = self._entry(text)
+        english, caught = self.entry(text)
         if english is None:
             return self._parts(text)
-        caught = [self.translate(part) if part != text else part for part in caught]
+        caught = list(map(self.translate, caught))
         self.met.append(english)
         if not self.catalog[english]:
             self.missing.setdefault(english, text)
@@ -152,29 +154,46 @@ class Translator:
         return re.sub(r"(?<=[。；：，、？！]) (?=[^$`])", "", chinese)  # noqa: RUF001
 
     def _entry(self, text: str) -> tuple[str | None, tuple]:
-        """Return the entry that fits a whole text most closely, or None, and what its placeholders catch.
+        """Return the entry that fits a whole text best, or None, and what its placeholders catch.
 
-        An entry without a full stop is a part of a sentence. It fits no sentence, and no list of such parts.
+        Best is the one by which most letters are fixed, also in what it catches, if all that it catches is known.
         """
         if text in self.catalog:
             return text, ()
-        for _, longest, pattern, english in self.patterns:
+        fits = []
+        for fixed, longest, pattern, english in self.patterns:
             if longest in text and (found := pattern.fullmatch(text)):
-                lists = [joint for joint in ("; ", ", ", " and ") if joint in text and joint not in english]
-                if re.search(r"[.?!]( |$)|:$", english) or not (
-                    text.endswith(".") or len(sentences(text)) > 1 or any(all(map(self.known, text.split(joint))) for joint in lists)
-                ):
-                    return english, found.groups()
-        return None, ()
+                caught = tuple(map(str.strip, found.groups()))
+                if text not in caught and all(part.count("(") == part.count(")") for part in caught):
+                    if not self._is_more(text, english):
+                        fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), english, caught))
+        return max(fits)[2:] if fits else (None, ())
+
+    def _is_more(self, text: str, english: str) -> bool:
+        """Return whether a text is several sentences where an entry is one, or a sentence or a list where it is neither."""
+        if len(sentences(text)) > 1:
+            return len(sentences(english)) == 1
+        joints = [joint for joint in ("; ", ", ", " and ") if joint in text and joint not in english]
+        return english[-1] not in ".?!:" and (text.endswith(".") or any(all(map(self.known, text.split(j))) for j in joints))
+
+    def _fixed(self, text: str) -> int:
+        """Return how many letters of a text entries fix."""
+        english, caught = self.entry(text)
+        own = len(re.sub(r"%\d+| ", "", english or ""))
+        return own + sum(map(self.fixed, caught)) if english else max((sum(map(self.fixed, p)) for _, p in splits(text)), default=0)
 
     def _known(self, text: str) -> bool:
-        """Return whether entries cover a text, or all parts of it."""
-        if not words(text) or self._entry(text)[0] is not None:
+        """Return whether entries cover a text, what they catch, and so on, or all parts of it."""
+        english, caught = self.entry(text)
+        if not words(text) or (english and all(map(self.known, caught))):
             return True
         return (text.endswith(".") and self.known(text[:-1])) or any(all(map(self.known, parts)) for _, parts in splits(text))
 
     def _parts(self, text: str) -> str:
         """Return a text that no entry fits with its sentences, or the parts of a list, translated."""
+        plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)  # as plots.plain writes what comes from outside
+        if plain != text and self.known(plain):
+            return self.translate(plain)
         if text.endswith(".") and self.known(text[:-1]):
             said = self.translate(text[:-1])
             return text if said == text[:-1] else said + "。"
