@@ -145,18 +145,17 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     return done
 
 
-def write_source(executed: list[Path], name: str = "source", title: str | None = None, **sphinx) -> Path:
+def write_source(executed: list[Path], name: str = "source", texts: dict | None = None, **sphinx) -> Path:
     """Put executed chapters, _config.yml and _toc.yml together for jupyter-book; return the folder, `name` in the build's.
 
-    A title and Sphinx's settings may be given that differ from those of _config.yml.
+    Texts, such as the title, and Sphinx's settings may be given that differ from those of _config.yml.
     """
     source = build_dir() / name
     (source / "book").mkdir(parents=True, exist_ok=True)
     for path in executed:
         shutil.copyfile(path, source / "book" / path.name)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) | (texts or {})
     config["execute"]["execute_notebooks"] = "off"
-    config["title"] = title or config["title"]
     config["sphinx"]["config"] |= sphinx
     config["sphinx"]["extra_extensions"] += ["hw3.translate"] * ("language" in sphinx)
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -203,18 +202,22 @@ def build_chinese(executed: list[Path]) -> None:
     missing = translate.write_concrete(build_dir() / "locale")
     if missing:
         print(f"{missing} texts are not translated, see: python -m hw3 translations", flush=True)
-    words = {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼", "togglebutton_hint": "顯示", "togglebutton_hint_hide": "隱藏"}
-    options = {"language": translate.LANGUAGE, "locale_dirs": [str(build_dir() / "locale")], "hw3_other": "../", **words}
-    source = write_source(executed, "source-zh", translate.read_catalog().get("Seven emotions"), **options)
-    share(jupyter_book(source, build_dir() / CHINESE, "html"), english / CHINESE, english)
+    chinese = translate.read_catalog()
+    options = {"language": translate.LANGUAGE, "locale_dirs": [str(build_dir() / "locale")], "hw3_other": "../"}
+    options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
+    texts = {name: chinese.get(text, text) for name, text in translate.config().items()}
+    made = jupyter_book(write_source(executed, "source-zh", texts, **options), build_dir() / CHINESE, "html")
+    share(made, english / CHINESE, english, {text: chinese.get(text, text) for text in translate.THEME})
     stamp.write_text(key)
 
 
-def share(made: Path, target: Path, english: Path) -> None:
+def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> None:
     """Put an edition made apart into the folder target of the English one, but for files that are the same in both.
 
-    Its pages ask for those where the English edition has them.
+    Its pages ask for those where the English edition has them. theme are words of the theme in the edition's language.
     """
+    from hw3.translate import translate_html
+
     files = {p.relative_to(made).as_posix(): p for p in made.rglob("*") if p.is_file()}
     same = {n for n, p in files.items() if n[0] == "_" and (english / n).is_file() and filecmp.cmp(p, english / n, shallow=False)}
     shutil.rmtree(target, ignore_errors=True)
@@ -223,8 +226,8 @@ def share(made: Path, target: Path, english: Path) -> None:
         if name.endswith(".html"):
             up = "../" * name.count("/")
             asked = re.compile(rf"""(?<=["'(]){re.escape(up)}(_\w+/[^"'()?#\s]+)""")
-            moved = asked.sub(lambda found: "../" * (found[1] in same) + found[0], files[name].read_text(encoding="utf-8"))  # noqa: B023
-            (target / name).write_text(moved, encoding="utf-8")
+            moved = asked.sub(lambda found: "../" * (found[1] in same) + found[0], files[name].read_text(encoding="utf-8"))
+            (target / name).write_text(translate_html(moved, lambda text: theme.get(text, text)), encoding="utf-8")
         else:
             shutil.copyfile(files[name], target / name)
 

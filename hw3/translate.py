@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from docutils import nodes
@@ -28,12 +29,15 @@ LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
-JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–", r" (?=\d)": " "}  # noqa: RUF001
+JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–", r" (?=[\d(])": " "}  # noqa: RUF001
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")  # what stands alone and is no name such as CNN, conv1 or n
 PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")  # two words, not in code: no device's or file's name
 # In HTML: scripts, of which only _("...") is for readers, texts between tags, and texts that are read out.
 SPOKEN = r'(?:(?<= aria-label=")|(?<= alt=")|(?<= title=")|(?<= placeholder="))[^"]+'
 IN_HTML = re.compile(rf"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
+# Words of the theme that stand in its templates, where no translation reaches them.
+THEME = ("Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar", "Toggle hidden content", "Color mode")
+THEME += ("System Settings", "Main", "Page")
 IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
 
 
@@ -70,6 +74,12 @@ def texts_of(code: str) -> Iterator[tuple[str, bool]]:
             yield ast.unparse(node.target).replace("_", " "), False
 
 
+def config() -> dict[str, str]:
+    """Return the texts of _config.yml that stand on the pages: title and author."""
+    read = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return {name: read[name] for name in ("title", "author")}
+
+
 def source_texts() -> dict[str, tuple[str, bool]]:
     """Return all texts of the chapters and of hw3, in one line, with the file that each stands in and whether it is a branch."""
     found = []
@@ -85,8 +95,7 @@ def source_texts() -> dict[str, tuple[str, bool]]:
     for path in sorted((ROOT / "results" / "audit").glob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
         found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
-    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
-    found.append((re.search("^title: (.*)", config, re.MULTILINE)[1], ROOT / "_config.yml", False))
+    found += [(text, ROOT / "_config.yml", False) for text in config().values()]
     found.sort(key=lambda entry: entry[2])  # where a text stands twice, its being a branch counts
     return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found}
 
@@ -166,8 +175,8 @@ class Translator:
                 caught = tuple(map(str.strip, found.groups()))
                 if text not in caught and all(part.count("(") == part.count(")") for part in caught):
                     if not self._is_more(text, english):
-                        fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), english, caught))
-        return max(fits)[2:] if fits else (None, ())
+                        fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
+        return max(fits)[3:] if fits else (None, ())
 
     def _is_more(self, text: str, english: str) -> bool:
         """Return whether a text is several sentences where an entry is one, or a sentence or a list where it is neither."""
@@ -246,7 +255,8 @@ def translate_html(source: str, translate: Callable[[str], str]) -> str:
         text = html.unescape(found[0]).strip()
         if found[0].startswith("<"):
             return IN_SCRIPT.sub(lambda word: translate(word[0]), found[0])
-        return found[0].replace(found[0].strip(), html.escape(translate(text))) if re.search("[A-Za-z]", text) else found[0]
+        chinese = translate(text) if re.search("[A-Za-z]", text) else text
+        return found[0] if chinese == text else found[0].replace(found[0].strip(), html.escape(chinese))
 
     return IN_HTML.sub(swap, source)
 
@@ -264,7 +274,7 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
 
 def built_messages() -> dict[str, str]:
     """Return all messages of the built English pages, in reading order, with their pages. Raises OSError where there are none."""
-    found = {}
+    found = dict.fromkeys((*THEME, *config().values()), "_config.yml")
     names = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
     for name in names:
         tree = pickle.loads((build_dir() / ".doctrees" / "book" / f"{name}.doctree").read_bytes())  # written by this build
