@@ -1,14 +1,15 @@
 """The Traditional Chinese edition: what each message of the built book says in Chinese, and what is not translated or stale.
 
-A chapter's prose is computed, so a message changes with each build. The catalog CATALOG, an ordinary .po file, holds it with %1,
-%2 for what is computed; these are the formatted values and conditions in the source. What a placeholder catches is translated by
-the same catalog: an entry for the whole, else its sentences, else the parts of a list; names and numbers stay. From the doctrees
-of the English pages `concrete` writes the .po of one build, which Sphinx's own transform then reads. Sphinx knows neither the texts
-of tables, which are HTML, nor the pages' heads, so this module is also the extension that puts those in.
+A chapter's prose is computed, so a message changes with each build. The catalog CATALOG, an ordinary .po file, holds it with
+%1, %2, ... for what is computed: formatted values and conditions in the source. What a placeholder catches is translated by the
+same catalog, as a whole, or its sentences, or the parts of a list; names and numbers stay (%=1 in the Chinese keeps any text).
+`write_concrete` makes of the doctrees of the English pages the .po of one build, which Sphinx's own transform then reads. Sphinx
+does not look into HTML, such as tables, nor into the pages' heads: for them this module is an extension of the Chinese build.
 """
 
 import ast
 import html
+import io
 import json
 import pickle
 import re
@@ -27,6 +28,7 @@ from hw3.disk import ROOT, build_dir, write_atomically
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
+HEADER = b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Language: zh_TW\\n"\n\n'
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
 JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–", r" (?=[\d(])": " "}  # noqa: RUF001
@@ -135,7 +137,8 @@ class Translator:
     def __init__(self, catalog: dict[str, str], source=()):
         """source are texts with HOLE for what is computed: what fits one of them should be in the catalog."""
         self.catalog = {numbered(one_line(text)): "" for text in source if words(text)} | catalog
-        self.met, self.missing = [], {}  # entries in the order of the messages; English -> first message that lacks it
+        self.page = ""  # where the messages stand
+        self.met, self.missing = {}, {}  # entries in the order of the messages -> page; those that lack Chinese -> page: message
         self.patterns = sorted(map(self._pattern, filter(re.compile(r"%\d").search, self.catalog)), key=lambda p: -p[0])
         self.entry = cache(self._entry)
         self.translate, self.known, self.fixed = cache(self._translate), cache(self._known), cache(self._fixed)
@@ -154,13 +157,11 @@ class Translator:
         english, caught = self.entry(text)
         if english is None:
             return self._parts(text)
-        caught = list(map(self.translate, caught))
-        self.met.append(english)
-        if not self.catalog[english]:
-            self.missing.setdefault(english, text)
-            return text
-        chinese = re.sub(r"%(\d+)", lambda found: caught[int(found[1]) - 1], self.catalog[english])
-        return re.sub(r"(?<=[。；：，、？！]) (?=[^$`])", "", chinese)  # noqa: RUF001
+        chinese = self.catalog[english]
+        names = re.findall(r"%=(\d+)", chinese)  # stay as they are
+        caught = [part if str(i) in names else self.translate(part) for i, part in enumerate(caught, 1)]
+        self._meet(english, text)
+        return spaced(re.sub(r"%=?(\d+)", lambda found: caught[int(found[1]) - 1], chinese)) if chinese else text
 
     def _entry(self, text: str) -> tuple[str | None, tuple]:
         """Return the entry that fits a whole text best, or None, and what its placeholders catch.
@@ -173,9 +174,9 @@ class Translator:
         for fixed, longest, pattern, english in self.patterns:
             if longest in text and (found := pattern.fullmatch(text)):
                 caught = tuple(map(str.strip, found.groups()))
-                if text not in caught and all(part.count("(") == part.count(")") for part in caught):
-                    if not self._is_more(text, english):
-                        fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
+                whole = text not in caught and all(part.count("(") == part.count(")") for part in caught)
+                if whole and not self._is_more(text, english):
+                    fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
         return max(fits)[3:] if fits else (None, ())
 
     def _is_more(self, text: str, english: str) -> bool:
@@ -188,8 +189,9 @@ class Translator:
     def _fixed(self, text: str) -> int:
         """Return how many letters of a text entries fix."""
         english, caught = self.entry(text)
-        own = len(re.sub(r"%\d+| ", "", english or ""))
-        return own + sum(map(self.fixed, caught)) if english else max((sum(map(self.fixed, p)) for _, p in splits(text)), default=0)
+        if english is None:
+            return max((sum(map(self.fixed, parts)) for _, parts in splits(text)), default=0)
+        return len(re.sub(r"%\d+| ", "", english)) + sum(map(self.fixed, caught))
 
     def _known(self, text: str) -> bool:
         """Return whether entries cover a text, what they catch, and so on, or all parts of it."""
@@ -210,9 +212,20 @@ class Translator:
             said = list(map(self.translate, parts))
             return text if said == parts else joint.join(said)
         if PROSE.search(text):
-            self.met.append(text)
-            self.missing.setdefault(text, text)
+            self._meet(text, text)
         return text
+
+    def _meet(self, english: str, text: str) -> None:
+        self.met.setdefault(english, self.page)
+        if not self.catalog.get(english):
+            self.missing.setdefault(english, f"{self.page}: {text}")
+
+
+def spaced(chinese: str) -> str:
+    """Return a text with a space between Chinese and Latin letters or digits, and none about Chinese punctuation or inside."""
+    chinese = re.sub(r"(?<=[。；：，、？！]) (?=[^$`])| (?=[。；：，、？！（）「」])", "", chinese)  # noqa: RUF001
+    chinese = re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", chinese)
+    return re.sub(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9+-])|(?<=[A-Za-z0-9%])(?=[\u4e00-\u9fff])", " ", chinese)
 
 
 def sentences(text: str) -> list[str]:
@@ -226,23 +239,22 @@ def splits(text: str) -> list[tuple[str, list[str]]]:
     return [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
 
 
-def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]) -> tuple[dict, dict, Translator]:
-    """Return what is missing and what is stale, each English text with where it stands, and the Translator of the messages.
+def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]) -> tuple[Translator, dict, dict]:
+    """Return a Translator that has met the messages, and what is missing and stale: English texts, with where they stand.
 
-    messages are those of a build, with their pages. Missing are entries for them, and for both branches of every condition in
+    source is as from `source_texts`, messages are those of a build, with their pages. Missing are entries for them, and for both branches of every condition in
     a chapter. Stale are entries that stand in no source text.
     """
-    translator, missing = Translator(catalog, source), {}
-    for message, page in messages.items():
+    translator = Translator(catalog, source)
+    for message, translator.page in messages.items():
         translator.translate(one_line(message))
-        for english, text in translator.missing.items():
-            missing.setdefault(english, f"{page}: {text}")
+    missing = translator.missing
     for text, (place, branch) in source.items():
         if branch and words(text) and not catalog.get(numbered(text)):
             missing |= {numbered(part): place for part in sentences(text) if words(part) and not catalog.get(numbered(part))}
     everything = "\n".join(re.sub(f"{HOLE}+", HOLE, text) for text in source)
     stale = {e: str(CATALOG.relative_to(ROOT)) for e in catalog if one_line(re.sub(r"%\d+", HOLE, e)) not in everything}
-    return missing, stale, translator
+    return translator, missing, stale
 
 
 # The build: messages out of doctrees, Chinese into them.
@@ -287,7 +299,7 @@ def built_messages() -> dict[str, str]:
 def write_concrete(folder: Path) -> int:
     """Write the .po of the build at hand for Sphinx below folder; return how many entries are missing."""
     messages = built_messages()
-    missing, _, translator = check(read_catalog(), source_texts(), messages)
+    translator, missing, _ = check(read_catalog(), source_texts(), messages)
     catalog = Catalog(locale=LANGUAGE)
     for message in messages:
         if (chinese := translator.translate(one_line(message))) != message:
@@ -296,22 +308,25 @@ def write_concrete(folder: Path) -> int:
     return len(missing)
 
 
-def update(missing: dict[str, str], met: list[str]) -> None:
+def update(missing: dict[str, str], met: dict[str, str]) -> None:
     """Write missing messages as empty entries into the catalog, each behind the entry that comes before it in the pages."""
-    with open(CATALOG, "rb") as file:
-        catalog = read_po(file)
-    order, place = [message.id for message in catalog if message.id], 0
-    for english in [e for e in dict.fromkeys([*met, *missing]) if e in order or e in missing]:
-        if english in order:
-            place = order.index(english) + 1
-        else:
+    known = read_catalog()
+    order, place = list(known), 0
+    for english in [*(english for english in met if english in known or english in missing), *missing]:
+        if english not in order:
             order.insert(place, english)
-            place += 1
-    written = Catalog(locale=LANGUAGE, header_comment="# The Chinese edition: see hw3/translate.py. %1, %2 are computed.")
-    for english in order:
-        where = [missing[english].partition(":")[0]] if english in missing else (catalog.get(english) or missing).locations
-        written.add(english, catalog[english].string if english in catalog else "", locations=[(w, None) for w in where])
-    write_atomically(CATALOG, lambda file: write_po(file, written, width=0))
+        place = order.index(english) + 1
+    write_catalog({english: known.get(english, "") for english in order}, met | missing)
+
+
+def write_catalog(entries: dict[str, str], where: dict[str, str]) -> None:
+    """Write entries, English to Chinese, into the catalog; where are pages or files in which some of them stand."""
+    catalog = Catalog(locale=LANGUAGE)
+    for english, chinese in entries.items():
+        catalog.add(english, chinese, locations=[(where[english].partition(":")[0], None)] if english in where else [])
+    text = io.BytesIO()
+    write_po(text, catalog, width=0, omit_header=True)
+    write_atomically(CATALOG, lambda file: file.write(HEADER + text.getvalue()))
 
 
 # The extension of the Chinese build.
@@ -330,8 +345,8 @@ function splitQuery(query) {
 
     def split(self, text: str) -> list[str]:
         """Return the Latin words of a text and the pairs of its Chinese characters."""
-        words = re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII)
-        return [pair for word in words for pair in (map("".join, zip(word, word[1:])) if len(word) > 1 and word > "一" else [word])]
+        found = re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII)
+        return [part for word in found for part in (re.findall("(?=(..))", word) if re.match("[\u4e00-\u9fff]{2}", word) else [word])]
 
 
 def setup(app) -> dict:
