@@ -239,11 +239,13 @@ def splits(text: str) -> list[tuple[str, list[str]]]:
     return [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
 
 
-def check(catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]) -> tuple[Translator, dict, dict]:
+def check(
+    catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]
+) -> tuple[Translator, dict, dict]:
     """Return a Translator that has met the messages, and what is missing and stale: English texts, with where they stand.
 
-    source is as from `source_texts`, messages are those of a build, with their pages. Missing are entries for them, and for both branches of every condition in
-    a chapter. Stale are entries that stand in no source text.
+    source is as from `source_texts`, messages are those of a build, with their pages. Missing are entries for them, and for both
+    branches of every condition in a chapter. Stale are entries that stand in no source text.
     """
     translator = Translator(catalog, source)
     for message, translator.page in messages.items():
@@ -340,13 +342,16 @@ class Pairs(SearchLanguage):
     js_splitter_code = """
 function splitQuery(query) {
   const pairs = (word) => Array.from({ length: word.length - 1 }, (_, i) => word.slice(i, i + 2));
-  return (query.match(/[\\u4e00-\\u9fff]+|[\\w-]+/g) || []).flatMap((word) => (/[\\u4e00-\\u9fff]{2}/.test(word) ? pairs(word) : [word]));
+  const words = query.match(/[\\u4e00-\\u9fff]+|[\\w-]+/g) || [];
+  return words.flatMap((word) => (/[\\u4e00-\\u9fff]{2}/.test(word) ? pairs(word) : [word]));
 }"""
 
     def split(self, text: str) -> list[str]:
         """Return the Latin words of a text and the pairs of its Chinese characters."""
         found = re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII)
-        return [part for word in found for part in (re.findall("(?=(..))", word) if re.match("[\u4e00-\u9fff]{2}", word) else [word])]
+        return [
+            part for word in found for part in (re.findall("(?=(..))", word) if re.match("[\u4e00-\u9fff]{2}", word) else [word])
+        ]
 
 
 def setup(app) -> dict:
