@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import PoFileError, read_po, write_po
 from docutils import nodes
 from sphinx.search import SearchLanguage, languages
 from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
@@ -67,6 +67,7 @@ def texts_of(code: str) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(code)
     inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
     inner |= {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in n.values}
+    inner |= {id(n.format_spec) for n in ast.walk(tree) if isinstance(n, ast.FormattedValue)}
     branches = {id(branch) for n in ast.walk(tree) if isinstance(n, ast.IfExp) for branch in (n.body, n.orelse)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
@@ -127,8 +128,11 @@ def numbered(text: str) -> str:
 
 def read_catalog() -> dict[str, str]:
     """Return the catalog: English to Chinese, "" where a translation is missing. Raises ValueError where it is damaged."""
-    with open(CATALOG, "rb") as file:
-        return {message.id: message.string for message in read_po(file, abort_invalid=True) if message.id}
+    try:
+        with open(CATALOG, "rb") as file:
+            return {message.id: message.string for message in read_po(file, abort_invalid=True) if message.id}
+    except PoFileError as error:
+        raise ValueError(f"{CATALOG.name}: {error}: correct the file") from None
 
 
 class Translator:
