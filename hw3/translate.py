@@ -75,6 +75,8 @@ def texts_of(code: str) -> Iterator[tuple[str, bool]]:
             yield re.sub(r"\{\w+\}", HOLE, text) if isinstance(node, ast.Constant) else text, id(node) in branches
         elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
             yield ast.unparse(node.target).replace("_", " "), False
+        elif isinstance(node, ast.keyword) and node.arg:  # a column, as in table.assign(share=...)
+            yield node.arg, False
 
 
 def config() -> dict[str, str]:
@@ -115,6 +117,13 @@ def blocks(text: str) -> set[str]:
 def words(text: str) -> bool:
     """Return whether there is anything to translate in a text of the source."""
     return bool(WORD.search(text.replace(HOLE, "_")))
+
+
+def balanced(text: str) -> bool:
+    """Return whether each parenthesis in a text has its other one."""
+    while (shorter := re.sub(r"\([^()]*\)", "", text)) != text:
+        text = shorter
+    return not re.search("[()]", text)
 
 
 def numbered(text: str) -> str:
@@ -178,7 +187,7 @@ class Translator:
         for fixed, longest, pattern, english in self.patterns:
             if longest in text and (found := pattern.fullmatch(text)):
                 caught = tuple(map(str.strip, found.groups()))
-                whole = text not in caught and all(part.count("(") == part.count(")") for part in caught)
+                whole = text not in caught and all(map(balanced, caught))
                 if whole and not self._is_more(text, english):
                     fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
         return max(fits)[3:] if fits else (None, ())
