@@ -60,7 +60,7 @@ TOO_WIDE = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs once in a process at a time, and the PDF's tests print with it too
 def browser():
     """Return Chromium, one for all pages. In CI it must be there."""
     if not CHROMIUM and not os.environ.get("CI"):
