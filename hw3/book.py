@@ -115,6 +115,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.metadata.tags.append("remove-cell")
+            cell.id = "injected-parameters"  # papermill gives it another one each time
             if parameters["DATA"]:
                 cell.source = cell.source.replace(parameters["DATA"], Path(parameters["DATA"]).name)
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
