@@ -56,6 +56,12 @@ def test_paired_difference():
     assert (low, high) == pytest.approx((0.2 - 1.96 * 0.04, 0.2 + 1.96 * 0.04), abs=1e-3)
 
 
+def test_difference_of_different_images():
+    value, low, high = metrics.unpaired((56, 70), (48, 80))  # Newcombe 1998, table II, method 10: 0.0524 to 0.3339
+    assert value == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
 def test_resampling_keeps_row_sums_and_means():
     counts = np.diag([50] * 7) + 10
     copies = metrics.resample(counts)
@@ -119,6 +125,11 @@ def test_no_face_of_an_emotion_leaves_claims_undecided():
     counts = world(2000)
     counts[DISGUST] = 0
     assert set(metrics.judge(counts)["verdict"]) == {"undecided"}
+
+
+def test_more_tests_widen_the_intervals():
+    few, many = (metrics.judge(world(200), tests=tests) for tests in (1, 50))
+    assert ((few["high"] - few["low"]) < (many["high"] - many["low"])).all()
 
 
 def test_verdict_rule():
