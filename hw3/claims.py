@@ -201,7 +201,7 @@ CLAIMS = (
     Claim("4 (b)", "Multiplications of A and B", "complexity#42-layers-a-and-b", lambda: _costs("multiplications")),
     Claim("4 (b)", "Additions of A and B", "complexity#42-layers-a-and-b", lambda: _costs("additions")),
     Claim("4 (b)", "The size of what layer A gives", "complexity#42-layers-a-and-b", lambda: _costs("output")),
-    Claim("4 (c)", "The bound on the operations of any layer", "complexity#43-a-network-of-l-convolutions", _bound),
+    Claim("4 (c)", "The bound on the operations of any layer", "complexity#43-a-network-of--convolutions", _bound),
     *(Claim("5", f"PCA: the {q}", "pca#58-against-the-originals-numbers", lambda q=q: _pca(q)) for q in pca.ORIGINAL),
 )
 TESTS = sum(len(claim.statistics) for claim in CLAIMS)
