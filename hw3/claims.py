@@ -218,7 +218,8 @@ def judge(evidence: Evidence, claims: tuple[Claim, ...] = CLAIMS, tests: int = T
         if claim.exact:
             numbers = claim.exact()
             slips = [f"{name} is {computed}, not {stated}" for name, stated, computed in numbers if stated != computed]
-            told = "; ".join([f"{len(numbers) - len(slips)} of {len(numbers)} agree", *slips])
+            few = ": " + ", ".join(f"{n:,}" if isinstance(n, int) else str(n) for _, _, n in numbers) if len(numbers) < 5 else ""
+            told = "; ".join([f"{len(numbers) - len(slips)} of {len(numbers)} agree", *slips]) + few * (not slips)
             said = "does not hold" if slips else "holds", told, 1 - len(slips) / len(numbers), np.nan, np.nan
         else:
             level = 1 - 0.05 / tests

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import pandas as pd
 from keras import ops
 
 from hw3 import faces, metrics, pca, runs, train
@@ -94,6 +95,12 @@ def averages(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([maps[labels == e].mean(0) if (labels == e).any() else np.full(maps.shape[1:], np.nan) for e in range(7)])
 
 
+def by_band(maps: np.ndarray) -> np.ndarray:
+    """Return the shares (7, 3) of mean maps (7, h, w) that lie in each of BANDS; h divides 48."""
+    rows = np.repeat(maps.astype(float), faces.SIDE // maps.shape[1], axis=1).sum(2)
+    return np.stack([rows[:, top:bottom].sum(1) for top, bottom in BANDS.values()], axis=1) / rows.sum(1, keepdims=True)
+
+
 def cover(images: np.ndarray, band: str) -> np.ndarray:
     """Return the images (n, 48, 48), uint8, with a band painted in each image's own mean gray."""
     covered, (top, bottom) = images.copy(), BANDS[band]
@@ -111,6 +118,20 @@ def predictions() -> dict[str, dict[str, int]]:
     """Return, for each emotion that has action units, how many of them show in each band: the most is to cost the most."""
     shown = {e: [SHOWS[unit] for unit in units] for e, units in zip(EMOTIONS, EXPRESSIONS, strict=True) if units}
     return {e: {band: bands.count(band) for band in BANDS} for e, bands in shown.items()}
+
+
+def claimed() -> list[tuple[int, int]]:
+    """Return the pairs of emotions, as codes, that the original's observations 1 to 3 name."""
+    names = {name for claim in metrics.CLAIMS[:3] for name in claim.statistics}
+    return [tuple(EMOTIONS.index(e) for e in name.split()[::2]) for name in sorted(names)]
+
+
+def apart(found: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return `metrics.confused_pairs` of a look with the distance of each pair's means, and whether an observation names it."""
+    table = metrics.confused_pairs(metrics.confusion(found["labels"], found["covered/nothing"]))
+    codes = [sorted(EMOTIONS.index(e) for e in pair.split()[::2]) for pair in table["pair"]]
+    marked = [sorted(pair) for pair in claimed()]
+    return table.assign(distance=[float(found["distances"][i, j]) for i, j in codes], claimed=[c in marked for c in codes])
 
 
 def judge(labels: np.ndarray, predicted: dict[str, np.ndarray], level: float = 0.95) -> dict[str, tuple]:
