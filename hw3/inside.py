@@ -145,20 +145,16 @@ def judge(labels: np.ndarray, predicted: dict[str, np.ndarray], level: float = 0
     found = {}
     for emotion, bands in pairs.items():
         mine = labels == EMOTIONS.index(emotion)
-        tests = {f"{a} – {b}": _more_lost(labels[mine], predicted[b][mine], predicted[a][mine], level) for a, b in bands}  # noqa: RUF001
+        tests = {f"{a} – {b}": metrics.difference(labels[mine], predicted[b][mine], predicted[a][mine], level) for a, b in bands}  # noqa: RUF001
         found[emotion] = metrics.decide(tests)
     return found
 
 
-def _more_lost(labels, first, second, level):
-    return metrics.difference(labels, first, second, level) if len(labels) > 1 else (np.nan, -1.0, 1.0)
-
-
-def excite(stack: list, filters: list[int], side: int = 36, steps: int = 32, rate: float = 0.05) -> np.ndarray:
+def excite(stack: list, filters: list[int], side: int = 36, steps: int = 32, rate: float = 0.02) -> np.ndarray:
     """Return one input (side, side) in [0, 1] for each filter of the last layer, found by gradient ascent on its middle value.
 
-    It starts from gray with a little noise; the gradient is smoothed over 3x3 pixels, else fine noise wins (Olah et al. 2017,
-    doi 10.23915/distill.00007).
+    It starts from gray with a little noise; the gradient is smoothed twice over 3x3 pixels, else fine noise wins (Olah et al.
+    2017, doi 10.23915/distill.00007).
     """
     x = 0.5 + np.random.default_rng(0).normal(0, 0.02, (len(filters), side, side, 1)).astype(np.float32)
     chosen = np.eye(stack[-1].output.shape[-1], dtype=np.float32)[filters]
@@ -169,7 +165,8 @@ def excite(stack: list, filters: list[int], side: int = 36, steps: int = 32, rat
 
     for _ in range(steps):
         (g,) = gradient(middle, x)
-        g = ops.convert_to_numpy(ops.average_pool(g, 3, strides=1, padding="same"))
+        for _ in range(2):
+            g = ops.convert_to_numpy(ops.average_pool(g, 3, strides=1, padding="same"))
         x = np.clip(x + rate * g / (np.sqrt((g**2).mean((1, 2, 3), keepdims=True)) + 1e-12), 0, 1)
     return x[..., 0]
 

@@ -395,7 +395,7 @@ def attention(rows: dict, names, bands: dict, note: str = "") -> Figure:
     figure = Figure(figsize=(WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
     for axes, (kind, maps) in zip(figure.subplots(len(rows), len(names), squeeze=False), rows.items(), strict=True):
         for ax, picture, name in zip(axes, maps, names, strict=True):
-            ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanmax(maps), extent=(0, 48, 48, 0))
+            ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanquantile(maps, 0.995), extent=(0, 48, 48, 0))
             ax.hlines(sorted({row for ends in bands.values() for row in ends}), 0, 48, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
             ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
@@ -431,7 +431,7 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     for ax, (title, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
         means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
         for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
-            ax.scatter(*points[labels == e].T, s=9, marker=mark, color=f"C{e}", alpha=0.6, lw=0, label=name)
+            ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
         for i, j in pairs:
             ax.plot(*means[[i, j]].T, color="0.2", lw=1)
         for e in np.flatnonzero(np.isfinite(means[:, 0])):
@@ -456,9 +456,10 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
         rows = table[table["claimed"] == claimed]
         ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
-    for row in table[table["claimed"]].itertuples():
-        ax.annotate(row.pair, (row.distance, row.rate), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
-    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    for i, row in enumerate(table[table["claimed"]].sort_values("distance").itertuples()):
+        above = (5, 3) if i % 2 else (5, -9)  # neighbors' names keep apart
+        ax.annotate(row.pair, (row.distance, row.rate), xytext=above, textcoords="offset points", fontsize=7.5)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
     ax.legend()
     ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
