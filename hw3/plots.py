@@ -456,8 +456,9 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
         rows = table[table["claimed"] == claimed]
         ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
-    for i, row in enumerate(table[table["claimed"]].sort_values("distance").itertuples()):
-        above = (5, 3) if i % 2 else (5, -9)  # neighbors' names keep apart
+    named = table[table["claimed"]].assign(near=lambda t: t["distance"].round(1)).sort_values(["near", "rate"])
+    for i, row in enumerate(named.itertuples()):
+        above = (5, -9) if i % 2 else (5, 3)  # neighbors' names keep apart
         ax.annotate(row.pair, (row.distance, row.rate), xytext=above, textcoords="offset points", fontsize=7.5)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
