@@ -172,6 +172,7 @@ REACHED = {f"accuracy minus {LEAST:.1%}": lambda e, level: _accuracy(e.cnn, e.pa
 NO_MORE = _each_stack(f"{MOST:.1%} minus accuracy", lambda run, part, level: _accuracy(run, part, level, MOST, -1))
 OVERFITS = _each_stack("gap less 5 points", excess_gap)
 LOG_OVERFITS = {"gap in its log less 5 points": _log_gap}
+STRUCTURE = {"CNN minus DNN": _better}
 SEEN = "confusion#the-originals-six-observations-tested"
 CLAIMS = (
     Claim("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
@@ -185,9 +186,7 @@ CLAIMS = (
     Claim("2", "Such a DNN has no more than 14% of new faces right", "dnn#recorded-on-fer2013", statistics=NO_MORE),
     Claim("2", "The DNN overfitted, in its own log", "dnn#is-it-overfitting", statistics=LOG_OVERFITS, runs=False),
     Claim("2", "Such a DNN overfits when it is trained again", "dnn#recorded-on-fer2013", statistics=OVERFITS),
-    Claim(
-        "2", "Using the structure of images matters", "dnn#your-own-training-side-by-side", statistics={"CNN minus DNN": _better}
-    ),
+    Claim("2", "Using the structure of images matters", "dnn#your-own-training-side-by-side", statistics=STRUCTURE),
     *(Claim("3", c.text, SEEN, statistics={k: _of_matrix(s) for k, s in c.statistics.items()}) for c in metrics.CLAIMS),
     Claim("3", "Its matrix is that of its CNN", "confusion#the-originals-matrix-and-why-it-looks-better", _matrix_accuracy),
     Claim("4 (a)", "Parameters of layers A and B", "complexity#42-layers-a-and-b", lambda: _costs("parameters")),
@@ -218,6 +217,7 @@ def judge(evidence: Evidence, claims: tuple[Claim, ...] = CLAIMS, tests: int = T
             level = 1 - 0.05 / tests
             verdict, name, *interval = metrics.decide({name: test(evidence, level) for name, test in claim.statistics.items()})
             value, low, high = (100 * v for v in interval)
-            said = verdict, f"{name}: {value:+.1f} points ({low:+.1f} to {high:+.1f})", *interval
+            told = "no faces of an emotion" if np.isnan(value) else f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+            said = verdict, f"{name}: {told}", *interval
         rows.append((claim.question, claim.text, claim.where, bool(claim.statistics) and claim.runs, *said))
     return pd.DataFrame(rows, columns=["question", "text", "where", "rerun", "verdict", "evidence", "value", "low", "high"])

@@ -99,6 +99,11 @@ def test_every_stated_number_is_covered():
     assert sum(c.question == "3" for c in claims.CLAIMS) == len(metrics.CLAIMS) + 1
 
 
+def test_an_emotion_without_faces_is_said():
+    row = said("Sad and Neutral are easily confused", evidence())  # all labels are Angry
+    assert row[["verdict", "evidence"]].tolist() == ["undecided", "Sad – Neutral: no faces of an emotion"]  # noqa: RUF001
+
+
 def test_a_claim_is_one_entry_and_every_test_is_counted():
     new = Claim(
         "9", "four", "cnn#accuracy", statistics={"a": lambda e, level: (0.1, 0.1 - level, 1), "b": lambda e, level: (1, 1, 1)}
