@@ -15,7 +15,7 @@ from hw3 import faces
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 
 # The front page comes last: it shows the others' results.
-ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "audit", "humans", "speed", "index")
+ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "claims", "inside", "audit", "humans", "speed", "index")
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
 

@@ -214,16 +214,23 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
 
 def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
     """Draw grey faces (n, 48, 48) uint8 in a grid, each under its title; note says what they are."""
+    same = Counter(" ".join(title.split()) for title in titles)
+    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
+    label = f"A sheet of {len(images)} gray faces in {-(-len(images) // columns)} rows, titled: {told}."
+    return tiles(images, columns, label, titles, note, cmap="gray", vmin=0, vmax=255)
+
+
+def tiles(images, columns: int, label: str, titles=(), note: str = "", **look) -> Figure:
+    """Draw pictures of one size in a grid, each under its title if there are any; look as for matplotlib's imshow."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(WIDTH, 1.18 * WIDTH / columns * rows + 0.3), layout="constrained")
-    for ax, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
-        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+    figure = Figure(figsize=(WIDTH, (1.18 if len(titles) else 1.04) * WIDTH / columns * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax, image, title in zip(axes, images, [*titles, *[""] * len(images)], strict=False):
+        ax.imshow(image, **look)
         ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
     for ax in figure.axes:
         ax.axis("off")
-    same = Counter(" ".join(title.split()) for title in titles)
-    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
-    figure.set_label(f"A sheet of {len(images)} gray faces in {rows} rows, titled: {told}.")
+    figure.set_label(label)
     return under(figure, note)
 
 
@@ -378,3 +385,85 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     told = "; ".join(f"{name} from {table[name].iloc[0]:.2g} to {table[name].iloc[-1]:.2g}" for name in table)
     figure.set_label(f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
     return figure
+
+
+# What the network looks at
+
+
+def attention(rows: dict, names, bands: dict, note: str = "") -> Figure:
+    """Draw maps (7, h, w) of where the network looks, one row of seven for each key, with lines around the bands of a face."""
+    figure = Figure(figsize=(WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
+    for axes, (kind, maps) in zip(figure.subplots(len(rows), len(names), squeeze=False), rows.items(), strict=True):
+        for ax, picture, name in zip(axes, maps, names, strict=True):
+            ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanquantile(maps, 0.995), extent=(0, 48, 48, 0))
+            ax.hlines(sorted({row for ends in bands.values() for row in ends}), 0, 48, color="white", lw=0.6, ls=":")
+            ax.set(xticks=[], yticks=[])
+            ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
+        axes[0].set_ylabel(kind, fontsize=8)
+    figure.set_label(
+        f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: {' and '.join(rows)}. "
+        f"Dotted lines bound the bands {', '.join(bands)}, from top to bottom."
+    )
+    return under(figure, note)
+
+
+def groups(tables: dict, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
+    """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
+    first = next(iter(tables.values()))
+    figure = Figure(figsize=(WIDTH, 0.5 * len(first) + 1.1), layout="constrained")
+    ax, y = figure.subplots(), np.arange(len(first))[::-1]
+    for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=True)):
+        at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
+        ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
+        ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)
+    ax.set_yticks(y, first.index)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables), fontsize=8)
+    told = [f"{name}: {', '.join(f'{row} {v:.0%}' for row, v in table[value].items())}" for name, table in tables.items()]
+    figure.set_label(f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(told)}.")
+    return under(figure, note)
+
+
+def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
+    """Draw maps (n, 2) of faces side by side, colored by their labels (n,), with a line between the means of each pair (i, j)."""
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    for ax, (title, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
+        means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
+        for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
+            ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
+        for i, j in pairs:
+            ax.plot(*means[[i, j]].T, color="0.2", lw=1)
+        for e in np.flatnonzero(np.isfinite(means[:, 0])):
+            ax.text(
+                *means[e], names[e], ha="center", va="center", fontsize=7.5, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1}
+            )
+        ax.set(xticks=[], yticks=[], title=title)
+    handles, told = ax.get_legend_handles_labels()
+    figure.legend(handles, told, loc="outside upper center", ncols=len(names), fontsize=7.5, handletextpad=0.1, columnspacing=1)
+    marked = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
+    figure.set_label(
+        f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: {' and '.join(maps)}. "
+        f"A name stands at the median of each emotion; lines join {marked}."
+    )
+    return under(figure, note)
+
+
+def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
+    """Draw the rate of each pair of emotions against the distance of their means; table: pair, distance, rate, claimed (bool)."""
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    ax = figure.subplots()
+    for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
+        rows = table[table["claimed"] == claimed]
+        ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
+    named = table[table["claimed"]].assign(near=lambda t: t["distance"].round(1)).sort_values(["near", "rate"])
+    for i, row in enumerate(named.itertuples()):
+        above = (5, -9) if i % 2 else (5, 3)  # neighbors' names keep apart
+        ax.annotate(row.pair, (row.distance, row.rate), xytext=above, textcoords="offset points", fontsize=7.5)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
+    ax.legend()
+    ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
+    told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
+    figure.set_label(f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}.")
+    return under(figure, note)

@@ -90,20 +90,29 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index"}  # chapters that show runs or faces
+FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index", "claims", "inside"}
+TESTED = {
+    "claims",
+    "index",
+    "confusion",
+    "dnn",
+}  # what takes verdicts from claims.py, which tests chapters 4 and 5 too  # chapters that show runs or faces
 EDITS = {
     "hw3/recipes.py": FACES,
     "hw3/faces.py": FACES,
     "hw3/train.py": FACES,
     "hw3/models.py": FACES | {"complexity"},
-    "hw3/complexity.py": {"complexity", "speed", "index"},
-    "hw3/pca.py": {"pca", "index"},
+    "hw3/claims.py": TESTED,
+    "hw3/complexity.py": TESTED | {"complexity", "speed"},
+    "hw3/pca.py": TESTED | {"pca", "inside"},
+    "hw3/inside.py": {"inside"},
     "hw3/audit.py": {"audit"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
     "results/audit/counts.json": {"audit"},
+    "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
     "requirements.txt": FACES | {"complexity", "pca"},
