@@ -22,8 +22,9 @@ HEAD = {
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
 UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
-# What the demo's page may load: files beside it and what its scripts make. A connection leads to no more than these.
-ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'wasm-unsafe-eval'; connect-src data: blob:"
+# What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
+# "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
+ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
 
 
 def keep_alternative_texts() -> None:

@@ -56,7 +56,7 @@ const network = (name) => networks[name] ??= (async () => {
 
 // Pictures: gray as Pillow's convert("L"), and scaled as its bicubic resize, which is what `hw3 predict` does.
 
-function toGray({ data }) {
+function toGray(data) {
   const gray = new Uint8Array(data.length / 4);
   for (let i = 0; i < gray.length; i += 1) {
     gray[i] = (19595 * data[4 * i] + 38470 * data[4 * i + 1] + 7471 * data[4 * i + 2] + 32768) >> 16;
@@ -66,23 +66,25 @@ function toGray({ data }) {
 
 const cubic = (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0);
 
-// Scale the rows of a picture (lines of n gray values) to 48 values each, and turn it: two calls scale both ways.
-function halfScaled(gray, n) {
-  const lines = gray.length / n, result = new Uint8Array(SIZE * lines), scale = n / SIZE, wide = Math.max(scale, 1);
+// Scale a part of each row of a picture (rows of n gray values) to 48 values, and turn the picture: two calls scale both ways.
+// What lies beside the part has its share in the values at its edges, as in Pillow.
+function halfScaled(gray, n, start, length) {
+  const rows = gray.length / n, result = new Uint8Array(SIZE * rows), scale = length / SIZE, wide = Math.max(scale, 1);
   for (let i = 0; i < SIZE; i += 1) {
-    const center = (i + 0.5) * scale;
+    const center = start + (i + 0.5) * scale;
     const from = Math.max(0, Math.floor(center - 2 * wide + 0.5)), to = Math.min(n, Math.floor(center + 2 * wide + 0.5));
     const shares = Array.from({ length: to - from }, (_, j) => cubic(Math.abs(from + j + 0.5 - center) / wide));
     const total = shares.reduce((sum, share) => sum + share);
-    for (let line = 0; line < lines; line += 1) {
-      const sum = shares.reduce((all, share, j) => all + share * gray[line * n + from + j], 0);
-      result[i * lines + line] = np.clip(Math.round(sum / total), 0, 255);
+    for (let row = 0; row < rows; row += 1) {
+      const sum = shares.reduce((all, share, j) => all + share * gray[row * n + from + j], 0);
+      result[i * rows + row] = np.clip(Math.round(sum / total), 0, 255);
     }
   }
   return result;
 }
 
-const scaled = (gray, side) => halfScaled(halfScaled(gray, side), side);
+const scaled = ({ width, height, data }, left, top, side) =>
+  halfScaled(halfScaled(toGray(data), width, left, side), height, top, side);
 
 // A drawn face, as _picture and _photograph of hw3/drawn.py do it but for the hand in front: gray values of traits t and
 // action units au; noise is 48 * 48 numbers from 0 to 1.
@@ -131,9 +133,8 @@ function box(root) {
     for (let i = 0; i < 4 * gray.length; i += 1) image.data[i] = i % 4 < 3 ? gray[i >> 2] : 255;
     context.putImageData(image, 0, 0);
     try {
-      if (!root.dataset.ready) say("load");
+      if (!root.dataset.answers) say("load");
       const classify = await network(root.dataset.network);
-      root.dataset.ready = "yes";
       await new Promise(requestAnimationFrame);
       if (mine !== latest) return; // a newer face is waiting
       const began = performance.now(), shares = classify(gray);
@@ -143,6 +144,7 @@ function box(root) {
         share.textContent = `${(100 * shares[i]).toFixed(1)}%`;
       });
       say("likely", hw3.emotions[shares.indexOf(Math.max(...shares))]);
+      root.dataset.answers = mine;
     } catch (problem) {
       say("broken", problem.message);
     }
@@ -163,7 +165,7 @@ function photo(root) {
     const left = Math.floor(((canvas.width - side) * x.value) / 1000), top = Math.floor(((canvas.height - side) * y.value) / 1000);
     const part = { left: left / canvas.width, top: top / canvas.height, width: side / canvas.width, height: side / canvas.height };
     for (const [name, share] of Object.entries(part)) square.style[name] = `${100 * share}%`;
-    return show(scaled(toGray(context.getImageData(left, top, side, side)), side));
+    return show(scaled(context.getImageData(0, 0, canvas.width, canvas.height), left, top, side));
   };
   const put = (source, width, height, mirrored) => {
     const shrunk = Math.min(1, 1280 / Math.max(width, height)); // enough for a face, and fast
@@ -259,7 +261,7 @@ function sliders(root) {
   }).observe(root);
 }
 
-globalThis.hw3Try = { network, draw, scaled, toGray }; // for the tests
+globalThis.hw3Try = { network, draw }; // for the tests
 for (const [id, fill] of [["hw3-photo", photo], ["hw3-drawn", sliders]]) {
   const root = document.getElementById(id);
   if (root) fill(root);
