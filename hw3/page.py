@@ -83,7 +83,8 @@ def copy_files(app, error) -> None:
     if error is None and app.builder.format == "html":
         import plotly
 
-        shutil.copytree(build_dir() / "demo", Path(app.outdir) / "_static" / "demo", dirs_exist_ok=True)
+        if (build_dir() / "demo").exists():
+            shutil.copytree(build_dir() / "demo", Path(app.outdir) / "_static" / "demo", dirs_exist_ok=True)
 
         for file in (Path(__file__).with_name("page.css"), Path(plotly.__file__).parent / "package_data" / "plotly.min.js"):
             shutil.copyfile(file, Path(app.outdir) / "_static" / file.name)

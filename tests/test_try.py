@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_page import browser, html, opened  # noqa: F401  two are fixtures
 
-from hw3 import demo, drawn, faces, models, recipes, runs, train
+from hw3 import demo, disk, drawn, faces, models, recipes, runs, train
 
 CLASSIFY = "async ([name, gray]) => [...(await hw3Try.network(name))(Uint8Array.from(gray))]"
 SHARES = "root => [...root.querySelectorAll('.share')].map(e => parseFloat(e.textContent) / 100)"
@@ -194,17 +194,16 @@ def test_a_missing_network_is_said_in_one_line(html, browser):  # noqa: F811
         assert [what.rpartition("/")[2] for what in wrong if what.startswith("not loaded")] == ["lost.js"]
 
 
-def test_shipped_network_is_small_and_has_the_layers_in_order(tmp_path):
+def test_shipped_network_is_small_and_has_the_layers_in_order():
     network = models.cnn()
     steps, weights = demo.pack(network)
-    kinds = ["Conv2D", "LeakyReLU"], ["MaxPooling2D"], ["Dense", "LeakyReLU"]
-    block, pool, dense = kinds
-    assert [step[0] for step in steps] == [
-        *block, *pool, *block * 2, *pool, *block * 2, *pool, "Flatten", *dense * 2, "Dense", "Softmax",
-    ]  # fmt: skip
+    blocks = [kind for _, depth in models.CNN_BLOCKS for kind in [*["Conv2D", "LeakyReLU"] * depth, "MaxPooling2D"]]
+    head = ["Flatten", *["Dense", "LeakyReLU"] * len(models.CNN_HEAD), "Dense", "Softmax"]
+    assert [step[0] for step in steps] == [*blocks, *head]
     kernels = [w for w in network.get_weights() if w.ndim > 1]
     assert len(weights) == sum(k.size + 8 * k.shape[-1] for k in kernels) < 8e6
     assert demo.ship("untrained", network) == len(weights)
+    assert (disk.build_dir() / "demo" / "untrained.js").stat().st_size < 8.1e6  # base64: four letters for three bytes
 
 
 def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
