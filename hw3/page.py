@@ -92,7 +92,7 @@ def copy_files(app, error) -> None:
 
 def remove_unused(app, error) -> None:
     """Remove the files of _static that no page asks for: most of the finished HTML's bytes."""
-    if error is None and app.builder.format == "html":
+    if error is None and app.builder.name == "html":  # the single page for the PDF draws its formulas otherwise
         static = Path(app.outdir) / "_static"
         for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
             name = path.relative_to(static).as_posix()

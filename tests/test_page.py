@@ -60,7 +60,7 @@ TOO_WIDE = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs once in a process at a time, and the PDF's tests print with it too
 def browser():
     """Return Chromium, one for all pages. In CI it must be there."""
     if not CHROMIUM and not os.environ.get("CI"):
@@ -208,7 +208,7 @@ def test_nothing_that_a_page_uses_is_removed(tmp_path):
     for name in kept + gone:
         (static / name).parent.mkdir(parents=True, exist_ok=True)
         (static / name).touch()
-    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html", name="html"))
     page.remove_unused(app, ValueError("the build failed"))
     assert all((static / name).exists() for name in kept + gone)
     page.remove_unused(app, None)
