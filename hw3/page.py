@@ -11,6 +11,8 @@ from pathlib import Path
 
 from docutils import nodes
 
+from hw3.disk import build_dir
+
 # One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
 HEAD = {
     "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
@@ -20,6 +22,9 @@ HEAD = {
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
 UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
+# What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
+# "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
+ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
 
 
 def keep_alternative_texts() -> None:
@@ -67,10 +72,19 @@ def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
 
+def forbid_connections(app, pagename, templatename, context, doctree) -> None:
+    """Have the browser keep the page that looks at the reader's picture from opening any connection."""
+    if Path(pagename).name == "try":
+        context["metatags"] = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' + context.get("metatags", "")
+
+
 def copy_files(app, error) -> None:
-    """Copy the style, and plotly's script from its package, into _static of the finished HTML."""
+    """Copy the style, plotly's script from its package, and the demo's networks into _static of the finished HTML."""
     if error is None and app.builder.format == "html":
         import plotly
+
+        if (build_dir() / "demo").exists():
+            shutil.copytree(build_dir() / "demo", Path(app.outdir) / "_static" / "demo", dirs_exist_ok=True)
 
         for file in (Path(__file__).with_name("page.css"), Path(plotly.__file__).parent / "package_data" / "plotly.min.js"):
             shutil.copyfile(file, Path(app.outdir) / "_static" / file.name)
@@ -105,6 +119,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
+    app.connect("html-page-context", forbid_connections)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
