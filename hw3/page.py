@@ -23,7 +23,7 @@ USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 
 
 def keep_alternative_texts() -> None:
-    """Let images of outputs keep the "alt" of their metadata, which plots._sharp writes; MyST-NB would drop it."""
+    """Let images of outputs keep the "alt" of their metadata, which plots.png writes; MyST-NB would drop it."""
     from myst_nb.core.render import NbElementRenderer
 
     render = NbElementRenderer.render_image

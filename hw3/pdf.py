@@ -38,7 +38,7 @@ FLAGS += [
     "--no-pdf-header-footer",
     "--virtual-time-budget=60000",
 ]
-FLAGS += ["--enable-unsafe-swiftshader", "--allow-file-access-from-files"]  # 3-D plots without a graphics card, MathJax's fonts
+FLAGS += ["--allow-file-access-from-files"]  # MathJax's fonts
 WORDS = {  # on the title page, by the language of the book
     "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
     "zh": {"contents": "目錄", "data": "資料", "profile": "設定", "device": "訓練裝置", "date": "列印日期"},
