@@ -3,6 +3,7 @@
 No page asks another host: plotly's script and the formulas' fonts are shipped, once, and what no page uses is not.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -10,6 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from docutils import nodes
+
+from hw3.disk import ROOT
 
 # One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
 HEAD = {
@@ -38,8 +41,12 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
-def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
-    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`."""
+def head(told: dict, texts: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`.
+
+    The name of the file is a link that saves the notebook. It stands whole in the page: a browser that opens a page from disk
+    would show a file beside it as text.
+    """
     line = nodes.paragraph(classes=["hw3-head"])
     for kind in ("recorded", "own"):
         words = {name: " / ".join(values) for name, values in told[kind].items() if values}
@@ -48,7 +55,12 @@ def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
             line += nodes.Text(texts[kind].format(**words) + " ")
     for text in re.split("({command}|{file})", texts["edit"]):
         code = {"{command}": "make lab", "{file}": file}.get(text)
-        line += nodes.literal("", code) if code else nodes.Text(text)
+        shown = [nodes.literal("", code) if code else nodes.Text(text)]
+        if code == file and notebook:
+            data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
+            start = f'<a download="{file}" href="{data}">'
+            shown = [nodes.raw("", start, format="html"), *shown, nodes.raw("", "</a>", format="html")]
+        line += shown
     return line
 
 
@@ -57,7 +69,8 @@ def add_head(app, doctree) -> None:
     told = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
     if "own" in told:
         title = next(doctree.findall(nodes.title))
-        line = head(told, app.config.hw3_head, f"{Path(app.env.docname).name}.ipynb")
+        file = ROOT / f"{app.env.docname}.ipynb"  # as written: the one that was executed may name this machine's faces
+        line = head(told, app.config.hw3_head, file.name, file.read_bytes())
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
