@@ -172,7 +172,8 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         "<p>gray</p><button></button><div class=math>x</div><mjx-merror>y</mjx-merror><a href='#no'>1</a><a href=gone.html>2</a>"
         "<a href='#top'>3</a><a href=bad.html tabindex=-1>4</a><div style='width: 500px'>wide</div><div class=js-plotly-plot>"
         "<b class=main-svg></b></div><div class=hw3-interactive><img alt='its picture'></div>"
-        "<div class=plotly-graph-div></div></main><script>window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
+        "<div class=plotly-graph-div></div></main><script>"
+        "window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
     )
     wrong, ids, links, _ = look(browser, bad)
     expected = {
