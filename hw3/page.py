@@ -90,8 +90,8 @@ def copy_files(app, error) -> None:
 
 
 def remove_unused(app, error) -> None:
-    """Remove the files of _static that no page asks for: most of the finished HTML's bytes."""
-    if error is None and app.builder.format == "html":
+    """Remove the files of _static that no page asks for, most of the finished HTML's bytes; pdf.py prints with others."""
+    if error is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
         for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
             name = path.relative_to(static).as_posix()

@@ -222,7 +222,9 @@ def test_nothing_that_a_page_uses_is_removed(tmp_path):
     for name in kept + gone:
         (static / name).parent.mkdir(parents=True, exist_ok=True)
         (static / name).touch()
-    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(name="singlehtml"))
+    page.remove_unused(app, None)  # what is printed has its own script for formulas
+    app.builder.name = "html"
     page.remove_unused(app, ValueError("the build failed"))
     assert all((static / name).exists() for name in kept + gone)
     page.remove_unused(app, None)
