@@ -21,7 +21,7 @@ HEAD = {
     "edit": "Open in JupyterLab: {command}, then {file}.",
 }
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
-UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
+UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 
 
@@ -80,6 +80,16 @@ def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
 
+def draw_icons_with_their_font(app, error) -> None:
+    """Leave out of the finished pages the script that would draw the theme's icons anew: 1.5 MB for what their font does."""
+    if error is None and app.builder.name == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            kept = re.sub(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
+            if kept != text:
+                path.write_text(kept, encoding="utf-8")
+
+
 def copy_files(app, error) -> None:
     """Copy the style, and plotly's script from its package, into _static of the finished HTML."""
     if error is None and app.builder.format == "html":
@@ -118,6 +128,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
+    app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files

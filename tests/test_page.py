@@ -215,10 +215,24 @@ def test_pages_are_small(html):
     assert [p.name for p in files if p.suffix == ".html" and p.stat().st_size > 1.5e6] == []
 
 
+def test_icons_are_drawn_without_the_script_for_them(html, browser):
+    with opened(browser, html / "book" / "index.html") as (tab, _):
+        icon = tab.locator(".theme-switch-button i, .theme-switch-button svg").locator("visible=true").first
+        assert icon.bounding_box()["width"] > 8
+        assert tab.evaluate("[...document.fonts].some(font => /Awesome/.test(font.family) && font.status === 'loaded')")
+
+
 def test_nothing_that_a_page_uses_is_removed(tmp_path):
     static = tmp_path / "_static"
     kept = ["mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/a.woff", "scripts/a.js", "a.css", "vendor/a.woff2"]
-    gone = ["mathjax/sre/a.json", "mathjax/output/svg.js", "scripts/a.js.map", "locales/zh/a.mo", "vendor/a.ttf"]
+    gone = [
+        "mathjax/sre/a.json",
+        "mathjax/output/svg.js",
+        "scripts/a.js.map",
+        "locales/zh/a.mo",
+        "vendor/a.ttf",
+        "scripts/fontawesome.js",
+    ]
     for name in kept + gone:
         (static / name).parent.mkdir(parents=True, exist_ok=True)
         (static / name).touch()
