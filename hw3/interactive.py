@@ -27,6 +27,7 @@ COLORS = sns.color_palette("colorblind").as_hex()  # those of plots.py: color-bl
 NONE = "rgba(0,0,0,0)"  # the ground of all plots is the page's
 GRAY = "#808080"  # of words and lines until the page gives its own color
 GRID = {"gridcolor": "rgba(128,128,128,0.3)", "zerolinecolor": "rgba(128,128,128,0.3)", "title_standoff": 8}
+SPIKE = {"spikecolor": GRAY, "spikethickness": 1, "spikedash": "solid"}
 SHOWN = 6  # faces of one cell of a confusion matrix
 HERE = Path(__file__).parent
 
@@ -68,6 +69,7 @@ class Interactive:
                 "displaylogo": False,
                 "scrollZoom": False,  # the wheel scrolls the page
                 "displayModeBar": self.figure.layout.dragmode is not False,
+                "modeBarButtonsToRemove": ["sendChartToCloud"],  # pages ask no other host
             },
             post_script=self.FOLLOW_THEME,
         )
@@ -104,9 +106,15 @@ def history_curves(histories: dict, note: str = "") -> Interactive:
         figure.update_yaxes(title=quantity, type=scale, dtick="D2" if scale == "log" else None, row=row, col=1)
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", hoverformat=".1%", row=2, col=1)
-    figure.add_hline(1 / 7, line={"color": GRAY, "dash": "dot", "width": 1}, annotation_text="one in seven", row=2, col=1)
+    figure.add_hline(
+        1 / 7,
+        line={"color": GRAY, "dash": "dot", "width": 1},
+        annotation={"text": "one in seven", "x": 1, "xanchor": "right"},
+        row=2,
+        col=1,
+    )
     figure.update_xaxes(title="epoch", row=2, col=1)
-    figure.update_xaxes(dtick=1 if longest < 12 else None, unifiedhovertitle_text="epoch %{x}", fixedrange=True, **GRID)
+    figure.update_xaxes(dtick=1 if longest < 12 else None, unifiedhovertitle_text="epoch %{x}", fixedrange=True, **GRID, **SPIKE)
     figure.update_yaxes(fixedrange=True, **GRID)
     figure.update_layout(
         height=520, margin={"l": 50, "r": 10, "t": 10, "b": 45}, dragmode=False, hovermode="x unified",

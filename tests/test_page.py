@@ -418,6 +418,13 @@ def test_plots_follow_the_theme(html, browser):
             assert barriers(tab, ["color-contrast"]) == []
 
 
+def test_no_button_of_a_plot_sends_it_to_another_host(html, browser):
+    with opened(browser, html / "book" / "pca.html") as (tab, _):
+        buttons = tab.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+        assert len(buttons) > 4
+        assert [name for name in buttons if re.search("(?i)share|cloud|studio", name)] == []
+
+
 def test_calculator_shows_its_first_layer_without_scripts(html, browser):
     path = html / "book" / "complexity.html"
     scriptless = browser.new_context(java_script_enabled=False).new_page()
