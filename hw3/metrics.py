@@ -65,6 +65,12 @@ def shares(counts: np.ndarray) -> np.ndarray:
     return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
 
 
+def cells(counts: np.ndarray) -> pd.DataFrame:
+    """Return one row a cell of counts (7, 7), row by row: count, n of its true emotion, share count / n and Wilson interval."""
+    rows = [(k, n, *(proportion(k, n) if n else (np.nan,) * 3)) for row in counts for n in [row.sum()] for k in row]
+    return pd.DataFrame(rows, columns=["count", "n", "share", "low", "high"])
+
+
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Return precision, recall with its Wilson interval, F1 and n of each emotion, all in [0, 1]."""
     precision, recall, f1, n = sk.precision_recall_fscore_support(

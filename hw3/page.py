@@ -3,6 +3,7 @@
 No page asks another host: plotly's script and the formulas' fonts are shipped, once, and what no page uses is not.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from hw3.disk import build_dir
+from hw3.disk import ROOT, build_dir
 
 # One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
 HEAD = {
@@ -20,7 +21,7 @@ HEAD = {
     "edit": "Open in JupyterLab: {command}, then {file}.",
 }
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
-UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
+UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 # What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
 # "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
@@ -28,7 +29,7 @@ ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; con
 
 
 def keep_alternative_texts() -> None:
-    """Let images of outputs keep the "alt" of their metadata, which plots._sharp writes; MyST-NB would drop it."""
+    """Let images of outputs keep the "alt" of their metadata, which plots.png writes; MyST-NB would drop it."""
     from myst_nb.core.render import NbElementRenderer
 
     render = NbElementRenderer.render_image
@@ -43,8 +44,12 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
-def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
-    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`."""
+def head(told: dict, texts: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`.
+
+    The name of the file is a link that saves the notebook. It stands whole in the page: a browser that opens a page from disk
+    would show a file beside it as text.
+    """
     line = nodes.paragraph(classes=["hw3-head"])
     for kind in ("recorded", "own"):
         words = {name: " / ".join(values) for name, values in told[kind].items() if values}
@@ -53,7 +58,12 @@ def head(told: dict, texts: dict, file: str) -> nodes.paragraph:
             line += nodes.Text(texts[kind].format(**words) + " ")
     for text in re.split("({command}|{file})", texts["edit"]):
         code = {"{command}": "make lab", "{file}": file}.get(text)
-        line += nodes.literal("", code) if code else nodes.Text(text)
+        shown = [nodes.literal("", code) if code else nodes.Text(text)]
+        if code == file and notebook:
+            data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
+            start = f'<a download="{file}" href="{data}">'
+            shown = [nodes.raw("", start, format="html"), *shown, nodes.raw("", "</a>", format="html")]
+        line += shown
     return line
 
 
@@ -62,7 +72,8 @@ def add_head(app, doctree) -> None:
     told = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
     if "own" in told:
         title = next(doctree.findall(nodes.title))
-        line = head(told, app.config.hw3_head, f"{Path(app.env.docname).name}.ipynb")
+        file = ROOT / f"{app.env.docname}.ipynb"  # as written: the one that was executed may name this machine's faces
+        line = head(told, app.config.hw3_head, file.name, file.read_bytes())
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
@@ -78,6 +89,16 @@ def forbid_connections(app, pagename, templatename, context, doctree) -> None:
         context["metatags"] = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' + context.get("metatags", "")
 
 
+def draw_icons_with_their_font(app, error) -> None:
+    """Leave out of the finished pages the script that would draw the theme's icons anew: 1.5 MB for what their font does."""
+    if error is None and app.builder.name == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            kept = re.sub(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
+            if kept != text:
+                path.write_text(kept, encoding="utf-8")
+
+
 def copy_files(app, error) -> None:
     """Copy the style, plotly's script from its package, and the demo's networks into _static of the finished HTML."""
     if error is None and app.builder.format == "html":
@@ -91,8 +112,8 @@ def copy_files(app, error) -> None:
 
 
 def remove_unused(app, error) -> None:
-    """Remove the files of _static that no page asks for: most of the finished HTML's bytes."""
-    if error is None and app.builder.name == "html":  # the single page for the PDF draws its formulas otherwise
+    """Remove the files of _static that no page asks for, most of the finished HTML's bytes; pdf.py prints with others."""
+    if error is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
         for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
             name = path.relative_to(static).as_posix()
@@ -120,6 +141,7 @@ def setup(app) -> dict:
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("html-page-context", forbid_connections)
+    app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files

@@ -32,7 +32,7 @@ DPI = 150  # of figures in the PDF; the pages have them finer
 WIDTH = 170 / 25.4  # inches: A4 without the margins of print.css
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--allow-file-access-from-files"]  # 3-D plots, MathJax's fonts
+FLAGS = ["--no-sandbox", "--allow-file-access-from-files"]  # MathJax's fonts
 WORDS = {  # on the title page, by the language of the book
     "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
     "zh": {"contents": "目錄", "data": "資料", "profile": "設定", "device": "訓練裝置", "date": "列印日期"},

@@ -109,6 +109,7 @@ EDITS = {
     "hw3/audit.py": {"audit"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
+    "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
     "results/audit/counts.json": {"audit"},
