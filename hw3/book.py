@@ -18,7 +18,21 @@ from hw3 import faces
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 
 # The front page comes last: it shows the others' results.
-ORDER = ("cnn", "dnn", "confusion", "complexity", "pca", "results", "audit", "humans", "speed", "index")
+ORDER = (
+    "cnn",
+    "dnn",
+    "confusion",
+    "complexity",
+    "pca",
+    "results",
+    "claims",
+    "inside",
+    "audit",
+    "humans",
+    "speed",
+    "try",
+    "index",
+)
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
@@ -46,7 +60,7 @@ def decides(source: str) -> list[Path]:
         open_ = {name for room in open_ for name in rooms((ROOT / "hw3" / f"{room}.py").read_text(encoding="utf-8"))} - known
     files = {ROOT / "hw3" / f"{name}.py" for name in known}
     text = "".join(p.read_text(encoding="utf-8") for p in files)
-    files |= {p for p in (ROOT / "hw3").iterdir() if p.is_file() and f'"{p.name}"' in text}
+    files |= {p for p in (ROOT / "hw3").rglob("*") if p.is_file() and f'"{p.name}"' in text}
     files |= {
         p for folder in (ROOT / "results").iterdir() if f'"{folder.name}"' in text for p in folder.rglob("*") if p.is_file()
     }
@@ -119,6 +133,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.metadata.tags.append("remove-cell")
+            cell.id = "injected-parameters"  # papermill gives it another one each time
             if parameters["DATA"]:
                 cell.source = cell.source.replace(parameters["DATA"], Path(parameters["DATA"]).name)
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
@@ -177,6 +192,7 @@ def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
     page = build_dir() / "html" / "index.html"
     files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3 import page")]
+    files += sorted((build_dir() / "demo").glob("*.js"))  # networks, which the executed chapters do not hold
     key = digest(*(p.read_bytes() for p in files))
     stamp = build_dir() / "html" / ".key"
     if page.exists() and stamp.exists() and stamp.read_text() == key:

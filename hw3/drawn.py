@@ -4,6 +4,8 @@ An expression is a set of action units (AU), the muscle movements of the Facial 
 Consulting Psychologists Press; second edition by Ekman, Friesen & Hager (2002), Research Nexus. How far a unit moves a line
 here is judged by eye. Nothing learned from these faces says anything about people.
 
+The page "Try your face" draws with the same code: hw3/demo.py turns _soft to _mouth into JavaScript.
+
 Every step works on a block of faces at once. A face has its own coordinates: x to the right, y down, in pixels at scale 1, from
 the middle of the head. Shapes are soft signed distances (negative inside), laid over an albedo (the grey of each material).
 """
@@ -135,12 +137,17 @@ def _picture(t, au, rng):
 
     picture, light = _head(t, au, *face_at(rows, columns))
     pixels, first = picture.reshape(-1), np.arange(0, picture.size, SIZE * SIZE)[:, None, None]
+    _features(t, au, feature)
+    return _photograph(t, picture * light, rng)
+
+
+def _features(t, au, feature):
+    """Say to feature(paint, x, y, height, width, *more) what to paint where on the head."""
     slide_x, slide_y = 2.5 * t.yaw, 1.5 * t.pitch
     feature(_nose, 1.4 * slide_x, 4 + 1.4 * slide_y, 28, 20)
     for side in (-1, 1):
         feature(_eye, side * t.eye_x + slide_x, slide_y - 3.5, 22, 22, side)
     feature(_mouth, slide_x, t.mouth_y + slide_y + 1.3 * au[26], 26, 28)
-    return _photograph(t, picture * light, rng)
 
 
 def _head(t, au, u, v):

@@ -30,10 +30,23 @@ def percent(hits: int, n: int) -> str:
 
 
 def difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Return accuracy of first minus accuracy of second on the same n images, and its normal interval for paired data."""
-    d = (first == labels).astype(float) - (second == labels)
-    half = stats.norm.ppf((1 + level) / 2) * d.std() / np.sqrt(len(d))
-    return d.mean(), d.mean() - half, d.mean() + half
+    """Return accuracy of first minus accuracy of second on the same n images, and Agresti and Min's interval (2005).
+
+    It is the normal one for paired data after half a face is added to each of: both right, both wrong, only one right. So it
+    stays honest where the two hardly differ or the faces are few; without any faces the value is NaN.
+    """
+    a, b = first == labels, second == labels
+    only_first, only_second, n = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5, len(labels) + 2
+    middle = (only_first - only_second) / n
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((only_first + only_second) / n - middle**2) / np.sqrt(n)
+    value = a.mean() - b.mean() if n > 2 else np.nan
+    return value, max(middle - half, -1.0), min(middle + half, 1.0)
+
+
+def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> tuple[float, float, float]:
+    """Return the share of first minus that of second, (hits, n) of their own images, and Newcombe's interval (1998)."""
+    (p, p_low, p_high), (q, q_low, q_high) = (proportion(*counts, level) for counts in (first, second))
+    return p - q, p - q - np.hypot(p - p_low, q_high - q), p - q + np.hypot(p_high - p, q - q_low)
 
 
 def points(value: float, low: float, high: float) -> str:
@@ -50,6 +63,12 @@ def shares(counts: np.ndarray) -> np.ndarray:
     """Return each row of counts divided by its sum; a row without faces becomes NaN."""
     totals = counts.sum(1, keepdims=True)
     return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+
+
+def cells(counts: np.ndarray) -> pd.DataFrame:
+    """Return one row a cell of counts (7, 7), row by row: count, n of its true emotion, share count / n and Wilson interval."""
+    rows = [(k, n, *(proportion(k, n) if n else (np.nan,) * 3)) for row in counts for n in [row.sum()] for k in row]
+    return pd.DataFrame(rows, columns=["count", "n", "share", "low", "high"])
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
@@ -79,7 +98,7 @@ def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
     return table.sort_values("rate", ascending=False, ignore_index=True)
 
 
-def resample(counts: np.ndarray, n: int = 4000, seed: int = 0) -> np.ndarray:
+def resample(counts: np.ndarray, n: int = 20_000, seed: int = 0) -> np.ndarray:
     """Return n plausible copies (n, 7, 7) of the counts: each row's shares drawn from their posterior, times its faces.
 
     The posterior is Dirichlet with Perks' prior (1947), one face spread over the seven cells: unlike a plain bootstrap, it
@@ -193,25 +212,36 @@ def verdict(low: np.ndarray, high: np.ndarray) -> str:
     return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
 
 
-def judge(counts: np.ndarray, claims=CLAIMS, level: float = 0.95) -> pd.DataFrame:
+def decide(tests: dict[str, tuple[float, float, float]]) -> tuple:
+    """Return the verdict on named statistics (value, low, high), and name, value, low and high of the one that decides.
+
+    That is, of a claim that fails, the one with the lowest upper end, else the one with the lowest lower end.
+    """
+    values, low, high = np.array(list(tests.values())).T
+    said = verdict(low, high)
+    weakest = int(np.argmin(high if said == "does not hold" else low))
+    return said, list(tests)[weakest], values[weakest], low[weakest], high[weakest]
+
+
+def spread(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return a statistic of a matrix of counts and its interval, percentiles of resampled counts.
+
+    Where an emotion has no faces the value is NaN and the interval all that a difference of shares can be.
+    """
+    if (counts.sum(1) == 0).any():
+        return np.nan, -1.0, 1.0
+    tail = (1 - level) / 2
+    return statistic(counts), *np.quantile(statistic(resample(counts)), [tail, 1 - tail])
+
+
+def judge(counts: np.ndarray, claims=CLAIMS, level: float = 0.95, tests: int | None = None) -> pd.DataFrame:
     """Test claims on a confusion matrix of counts; return one row a claim with verdict, weakest statistic and interval.
 
-    Intervals are percentiles of resampled counts, widened by Bonferroni's correction for all statistics of all claims.
-    The weakest statistic is shown, which decides: of a claim that fails, the one with the lowest upper end, else the one
-    with the lowest lower end.
-    An emotion without faces leaves a claim undecided.
+    Intervals are widened by Bonferroni's correction for so many tests: without tests, all statistics of these claims.
     """
-    tail = (1 - level) / 2 / sum(len(c.statistics) for c in claims)
-    empty = bool((counts.sum(1) == 0).any())
-    counts = counts + empty  # so that every statistic stays defined
-    copies = resample(counts)
+    level = 1 - (1 - level) / (tests or sum(len(c.statistics) for c in claims))
     rows = []
     for number, claim in enumerate(claims, 1):
-        values = np.array([s(counts) for s in claim.statistics.values()])
-        low, high = np.quantile([s(copies) for s in claim.statistics.values()], [tail, 1 - tail], axis=1)
-        said = "undecided" if empty else verdict(low, high)
-        weakest = int(np.argmin(high if said == "does not hold" else low))
-        name = list(claim.statistics)[weakest]
-        rows.append((number, claim.text, said, name, values[weakest], low[weakest], high[weakest]))
+        rows.append((number, claim.text, *decide({n: spread(s, counts, level) for n, s in claim.statistics.items()})))
     columns = ["claim", "text", "verdict", "weakest statistic", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns).set_index("claim")

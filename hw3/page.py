@@ -3,6 +3,7 @@
 No page asks another host: plotly's script and the formulas' fonts are shipped, once, and what no page uses is not.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from docutils import nodes
 
+from hw3.disk import ROOT, build_dir
+
 # One line under each title.
 HEAD = {
     "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
@@ -18,12 +21,15 @@ HEAD = {
     "edit": "Open in JupyterLab: {command}, then {file}.",
 }
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
-UNUSED = ("*.map", "*.ttf", "locales/*", "mathjax/*")
+UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
+# What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
+# "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
+ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
 
 
 def keep_alternative_texts() -> None:
-    """Let images of outputs keep the "alt" of their metadata, which plots._sharp writes; MyST-NB would drop it."""
+    """Let images of outputs keep the "alt" of their metadata, which plots.png writes; MyST-NB would drop it."""
     from myst_nb.core.render import NbElementRenderer
 
     render = NbElementRenderer.render_image
@@ -38,8 +44,12 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
-def head(told: dict, file: str) -> nodes.paragraph:
-    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`."""
+def head(told: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+    """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`.
+
+    The name of the file is a link that saves the notebook. It stands whole in the page: a browser that opens a page from disk
+    would show a file beside it as text.
+    """
     line = nodes.paragraph(classes=["hw3-head"])
     for kind in ("recorded", "own"):
         words = {name: " / ".join(values) for name, values in told[kind].items() if values}
@@ -49,7 +59,12 @@ def head(told: dict, file: str) -> nodes.paragraph:
     line += nodes.inline()
     for text in re.split("({command}|{file})", HEAD["edit"]):
         code = {"{command}": "make lab", "{file}": file}.get(text)
-        line[-1] += nodes.literal("", code) if code else nodes.Text(text)
+        shown = nodes.literal("", code) if code else nodes.Text(text)
+        if code == file and notebook:
+            data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
+            link = (nodes.raw("", tag, format="html") for tag in (f'<a download="{file}" href="{data}">', "</a>"))
+            shown = nodes.inline("", "", next(link), shown, next(link))
+        line[-1] += shown
     return line
 
 
@@ -58,7 +73,8 @@ def add_head(app, doctree) -> None:
     told = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
     if "own" in told:
         title = next(doctree.findall(nodes.title))
-        line = head(told, f"{Path(app.env.docname).name}.ipynb")
+        file = ROOT / f"{app.env.docname}.ipynb"  # as written: the one that was executed may name this machine's faces
+        line = head(told, file.name, file.read_bytes())
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
@@ -80,18 +96,37 @@ def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
 
+def forbid_connections(app, pagename, templatename, context, doctree) -> None:
+    """Have the browser keep the page that looks at the reader's picture from opening any connection."""
+    if Path(pagename).name == "try":
+        context["metatags"] = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' + context.get("metatags", "")
+
+
+def draw_icons_with_their_font(app, error) -> None:
+    """Leave out of the finished pages the script that would draw the theme's icons anew: 1.5 MB for what their font does."""
+    if error is None and app.builder.name == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            kept = re.sub(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
+            if kept != text:
+                path.write_text(kept, encoding="utf-8")
+
+
 def copy_files(app, error) -> None:
-    """Copy the style, and plotly's script from its package, into _static of the finished HTML."""
+    """Copy the style, plotly's script from its package, and the demo's networks into _static of the finished HTML."""
     if error is None and app.builder.format == "html":
         import plotly
+
+        if (build_dir() / "demo").exists():
+            shutil.copytree(build_dir() / "demo", Path(app.outdir) / "_static" / "demo", dirs_exist_ok=True)
 
         for file in (Path(__file__).with_name("page.css"), Path(plotly.__file__).parent / "package_data" / "plotly.min.js"):
             shutil.copyfile(file, Path(app.outdir) / "_static" / file.name)
 
 
 def remove_unused(app, error) -> None:
-    """Remove the files of _static that no page asks for: most of the finished HTML's bytes."""
-    if error is None and app.builder.format == "html":
+    """Remove the files of _static that no page asks for, most of the finished HTML's bytes; pdf.py prints with others."""
+    if error is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
         for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
             name = path.relative_to(static).as_posix()
@@ -120,6 +155,8 @@ def setup(app) -> dict:
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("html-page-context", lead_to_other_edition)
+    app.connect("html-page-context", forbid_connections)
+    app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files

@@ -9,7 +9,6 @@ import io
 import logging
 import re
 import shutil
-import subprocess
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -19,6 +18,8 @@ import pypdf
 import yaml
 from bs4 import BeautifulSoup
 from PIL import Image
+from playwright.sync_api import Error as DriverError
+from playwright.sync_api import sync_playwright
 from pypdf.generic import ArrayObject, ByteStringObject, Fit, NameObject, NumberObject
 
 from hw3 import book, faces, recipes, runs
@@ -31,14 +32,7 @@ DPI = 150  # of figures in the PDF; the pages have them finer
 WIDTH = 170 / 25.4  # inches: A4 without the margins of print.css
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-pdf-header-footer",
-    "--virtual-time-budget=60000",
-]
-FLAGS += ["--enable-unsafe-swiftshader", "--allow-file-access-from-files"]  # 3-D plots without a graphics card, MathJax's fonts
+FLAGS = ["--no-sandbox", "--allow-file-access-from-files"]  # MathJax's fonts
 WORDS = {  # on the title page, by the language of the book
     "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
     "zh": {"contents": "目錄", "data": "資料", "profile": "設定", "device": "訓練裝置", "date": "列印日期"},
@@ -46,9 +40,8 @@ WORDS = {  # on the title page, by the language of the book
 # Not printed: what a reader of paper cannot use. A plot that answers to pointing has a picture for paper as its first child.
 USELESS = ".headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell, "
 USELESS += ".hw3-interactive:has(> img) > :not(img), .hw3-interactive:has(> img) ~ script"
-READY = "ready to print"
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
-# Shrinks what is wider than the page, gives formulas their TeX as text, and says in the title when all is there.
+# Shrinks what is wider than the page, gives formulas their TeX as text, and then says whether every image is there.
 SCRIPT = """
 addEventListener("load", async () => {
   await globalThis.MathJax?.startup.promise;
@@ -62,9 +55,9 @@ addEventListener("load", async () => {
     const room = wide.parentElement.clientWidth, need = Math.max(wide.scrollWidth, wide.offsetWidth);
     if (need > room + 1) wide.style.zoom = room / need;
   }
-  if ([...document.images].every((image) => image.naturalWidth)) document.title += " READY";
+  document.documentElement.dataset.whole = [...document.images].every((image) => image.naturalWidth);
 });
-""".replace("READY", READY)
+"""
 
 
 def chromium() -> str:
@@ -177,21 +170,18 @@ def shrink(folder: Path) -> None:
 
 
 def chromium_pdf(page: Path, most_seconds: int = 300) -> bytes:
-    """Print an HTML file; return the PDF. Raises BuildError where Chromium fails or the page is not READY."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "report.pdf"
-        command = [chromium(), *FLAGS, f"--user-data-dir={folder}/user", f"--print-to-pdf={target}", page.as_uri()]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=most_seconds)
-        except subprocess.TimeoutExpired:
-            raise BuildError(f"Chromium did not print {page.name} within {most_seconds} s") from None
-        if result.returncode or not target.exists():
-            raise BuildError(f"{result.stderr[-1000:]}\nhw3: {command[0]} could not print {page.name} (above)")
-        pdf = target.read_bytes()
-    title = (pypdf.PdfReader(io.BytesIO(pdf)).metadata or {}).get("/Title", "")
-    if not title.endswith(READY):
-        raise BuildError(f"Chromium printed {page.name} before its formulas and figures were there; run this again")
-    return pdf
+    """Print an HTML file once its SCRIPT says that all is drawn; return the PDF. Raises BuildError where that fails."""
+    try:
+        with sync_playwright() as driver, driver.chromium.launch(executable_path=chromium(), args=FLAGS) as browser:
+            tab = browser.new_page()
+            tab.goto(page.as_uri())
+            whole = "document.documentElement.dataset.whole"
+            tab.wait_for_function(whole, timeout=1000 * most_seconds)
+            if tab.evaluate(whole) != "true":
+                raise BuildError(f"a figure of {page.name} is missing; run this again")
+            return tab.pdf(prefer_css_page_size=True, print_background=True, tagged=True)
+    except DriverError as error:
+        raise BuildError(f"Chromium could not print {page.name}: {error.message.strip().splitlines()[0]}") from None
 
 
 def places(pdf: bytes, headings: list[Heading]) -> list[tuple[int, float]]:

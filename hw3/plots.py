@@ -1,13 +1,11 @@
 """Every figure of the report: one function each, which takes data and returns a figure, and never calls show.
 
-Static figures are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook). A figure that can
-be turned is an `Interactive`. Each says in words what it shows, its axes and its main reading, from the same data: the
+They are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook); those that answer to pointing are in
+interactive.py. Each says in words what it shows, its axes and its main reading, from the same data: the
 label of the figure, which becomes its alternative text in a page.
 """
 
-import html
 import io
-import json
 import re
 from base64 import b64encode
 from collections import Counter
@@ -22,11 +20,11 @@ from IPython import get_ipython
 from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from pandas.io.formats.style import Styler
 from PIL import Image
 
 HERE = Path(__file__).parent
-PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
 WIDTH = 7.4  # inches: as wide as the text of a page
 
 
@@ -37,55 +35,16 @@ def style() -> None:
     if get_ipython() is not None:  # in a notebook: PNGs of twice the pixels, shown at the same size
         import matplotlib_inline.backend_inline  # noqa: F401  registers its own way to show figures, so it comes first
 
-        get_ipython().display_formatter.formatters["image/png"].for_type(Figure, _sharp)
+        get_ipython().display_formatter.formatters["image/png"].for_type(Figure, png)
 
 
-def _sharp(figure: Figure) -> tuple[str, dict]:
+def png(figure: Figure) -> tuple[str, dict]:
+    """Return a figure as a PNG in base64, of twice the pixels that it is shown with, and the metadata of the image."""
     png, size = retina_figure(figure, bbox_inches="tight")
     small = io.BytesIO()  # 256 colors look the same and take less than half the bytes
     Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     # without a height, which would stretch the figure where a page is narrower
     return b64encode(small.getvalue()).decode(), {"width": size["width"], "alt": figure.get_label()}
-
-
-class Interactive:
-    """A plotly figure that draws in JupyterLab (plotly's own format) and in the built page (HTML and one local script).
-
-    `name` is the id of the figure in the page: letters, digits and dashes, used once in a page.
-    """
-
-    # In the page, text takes the color of the text around it, also when the reader changes the theme.
-    FOLLOW_THEME = """
-        const figure = document.getElementById("{plot_id}");
-        const color = () => Plotly.relayout(figure, {"font.color": getComputedStyle(figure.parentElement).color});
-        new MutationObserver(color).observe(document.documentElement, {attributeFilter: ["data-theme"]});
-        color();"""
-
-    # The book's dark theme puts a light panel under HTML; ours needs none.
-    PANEL = """<style>
-        .hw3-interactive { overflow: hidden; }
-        html[data-theme="dark"] .bd-content div.cell_output .text_html:has(div.hw3-interactive) {
-            background: none; color: inherit;
-        }
-        </style>"""
-
-    def __init__(self, figure, name: str, label: str):
-        self.figure, self.name, self.label = figure, name, label
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        page = self.figure.to_html(
-            full_html=False,
-            include_plotlyjs=PLOTLY_SCRIPT,
-            div_id=self.name,
-            config={"responsive": True, "displaylogo": False, "scrollZoom": False},  # the wheel scrolls the page
-            post_script=self.FOLLOW_THEME,
-        )
-        return {
-            "application/vnd.plotly.v1+json": json.loads(self.figure.to_json()),
-            "text/html": self.PANEL
-            + f'<div class="hw3-interactive" role="figure" aria-label="{html.escape(self.label)}">{page}</div>',
-            "text/plain": self.label,
-        }
 
 
 def plain(text: str) -> str:
@@ -113,9 +72,15 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     )
 
 
-def calculator() -> HTML:
-    """Return the calculator of one convolution: plain HTML and JavaScript that work in the page without a kernel."""
-    return HTML((HERE / "calculator.html").read_text(encoding="utf-8"))
+def calculator(start: dict, cost) -> HTML:
+    """Return the calculator of one convolution: plain HTML and JavaScript that work in the page without a kernel.
+
+    It starts with the geometry `start` and its `complexity.Cost`: all that paper and browsers without scripts show.
+    """
+    shown = {name: f"{value:,}" for name, value in vars(cost).items()} | {k: str(v) for k, v in start.items()}
+    shown["additions_with_bias"] = f"{cost.additions + cost.bias_additions:,}"
+    page = (HERE / "calculator.html").read_text(encoding="utf-8")
+    return HTML(re.sub(r"\[\[(\w+)\]\]", lambda gap: shown[gap[1]], page))
 
 
 # Chapter 4: what a convolution costs
@@ -166,47 +131,31 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
 # Chapter 5: PCA by hand
 
 
-def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
-    """Draw samples, principal axes, the plane of the first two, and the residuals to it, as a plot that can be turned.
-
-    x, rebuilt: (N, 3) samples and their feet on the plane; mean: (3,); axes: (3, 3), one axis a row; lengths: (3,), the
-    standard deviation along each axis, in the units of the samples.
-    """
-    import plotly.graph_objects as go
-
-    blue, orange, green, pink, gray = (mpl.colors.to_hex(c) for c in np.array(sns.color_palette("colorblind"))[[0, 1, 2, 4, 7]])
-    figure = go.Figure()
-
-    def segments(starts, ends, **options):
-        gap = np.full_like(starts, np.nan)  # a line breaks at NaN
-        xyz = np.stack([starts, ends, gap], axis=1).reshape(-1, 3)
-        figure.add_scatter3d(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2], mode="lines", **options)
-
+def pca_view(x, mean, axes, rebuilt, lengths) -> Figure:
+    """Draw samples, principal axes, the plane of the first two, and the residuals to it, as `interactive.pca_space` does."""
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    ax = figure.add_subplot(projection="3d")
     reach = np.abs((rebuilt - mean) @ axes[:2].T).max(axis=0) * 1.1
-    corners = np.array([mean + a * reach[0] * axes[0] + b * reach[1] * axes[1] for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))])
-    figure.add_mesh3d(
-        x=corners[:, 0], y=corners[:, 1], z=corners[:, 2], i=[0, 0], j=[1, 2], k=[2, 3],
-        color=gray, opacity=0.3, name="plane of axes 1 and 2", showlegend=True, hoverinfo="skip",
-    )  # fmt: skip
-    hover = "sample %{text}: (%{x}, %{y}, %{z})<extra></extra>"
-    figure.add_scatter3d(
-        x=x[:, 0], y=x[:, 1], z=x[:, 2], text=[str(i + 1) for i in range(len(x))], mode="markers+text",
-        marker={"size": 5, "color": blue}, textposition="top center", name="samples", hovertemplate=hover,
-    )  # fmt: skip
-    segments(rebuilt, x, line={"color": blue, "width": 4}, name="residuals", hoverinfo="skip")
-    for i, (axis, length, color) in enumerate(zip(axes, lengths, (orange, green, pink), strict=True), 1):
-        ends = mean + 2 * length * np.array([[-1], [1]]) * axis  # two standard deviations each way
-        segments(ends[:1], ends[1:], line={"color": color, "width": 7}, name=f"axis {i}", hoverinfo="name")
-    faint = "#a0a0a0"
-    box = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": faint, "zerolinecolor": faint}
-    camera = {"eye": {"x": 1.1, "y": -1.4, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.15}}
-    figure.update_layout(
-        height=460, margin={"l": 0, "r": 0, "t": 0, "b": 0}, paper_bgcolor="rgba(0,0,0,0)", font={"color": "#808080"},
-        legend={"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#808080"},
-        scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
-    )  # fmt: skip
-    return Interactive(figure, "pca-space", "The ten samples, the principal axes, the plane of the first two and the residuals")
+    corners = mean + np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * reach @ axes[:2]
+    ax.add_collection3d(Poly3DCollection([corners], facecolor="0.5", alpha=0.25, label="plane of axes 1 and 2"))
+    ax.scatter(*x.T, color="C0", depthshade=False, label="samples")
+    for i, ends in enumerate(zip(rebuilt, x, strict=True), 1):
+        ax.plot(*np.transpose(ends), color="C0", lw=1.5, label="residuals" if i == 1 else None)
+        ax.text(*ends[1], f" {i}", fontsize=8)
+    for i, color in enumerate(("C1", "C2", "C4")):
+        ends = mean + 2 * lengths[i] * np.array([[-1], [1]]) * axes[i]  # two standard deviations each way
+        ax.plot(*ends.T, color=color, lw=3, label=f"axis {i + 1}")
+    ax.set(xlabel="x", ylabel="y", zlabel="z")
+    ax.set_box_aspect([np.ptp(limits) for limits in (ax.get_xlim(), ax.get_ylim(), ax.get_zlim())], zoom=1.25)  # equal scales
+    ax.view_init(elev=16, azim=-52)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+    far = np.linalg.norm(x - rebuilt, axis=1)
+    told = ", ".join(f"{length:.2f}" for length in lengths)
+    figure.set_label(
+        f"The {len(x)} samples in space, the principal axes with standard deviations of {told}, the plane of the first two, and "
+        f"the residuals to it: the longest, {far.max():.2f}, is that of sample {far.argmax() + 1}."
+    )
+    return figure
 
 
 # Chapters 0 to 3: faces and results
@@ -214,16 +163,23 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
 
 def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
     """Draw grey faces (n, 48, 48) uint8 in a grid, each under its title; note says what they are."""
+    same = Counter(" ".join(title.split()) for title in titles)
+    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
+    label = f"A sheet of {len(images)} gray faces in {-(-len(images) // columns)} rows, titled: {told}."
+    return tiles(images, columns, label, titles, note, cmap="gray", vmin=0, vmax=255)
+
+
+def tiles(images, columns: int, label: str, titles=(), note: str = "", **look) -> Figure:
+    """Draw pictures of one size in a grid, each under its title if there are any; look as for matplotlib's imshow."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(WIDTH, 1.18 * WIDTH / columns * rows + 0.3), layout="constrained")
-    for ax, image, title in zip(figure.subplots(rows, columns, squeeze=False).flat, images, titles, strict=False):
-        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+    figure = Figure(figsize=(WIDTH, (1.18 if len(titles) else 1.04) * WIDTH / columns * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax, image, title in zip(axes, images, [*titles, *[""] * len(images)], strict=False):
+        ax.imshow(image, **look)
         ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
     for ax in figure.axes:
         ax.axis("off")
-    same = Counter(" ".join(title.split()) for title in titles)
-    told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
-    figure.set_label(f"A sheet of {len(images)} gray faces in {rows} rows, titled: {told}.")
+    figure.set_label(label)
     return under(figure, note)
 
 
@@ -262,12 +218,6 @@ def architecture(network) -> Figure:
     ax.set(ylim=(-34, 34), title=f"{network.name.upper()}: channels or units above, width of the maps below")
     ax.axis("off")
     return figure
-
-
-def training_curves(runs: dict) -> Figure:
-    """Draw loss and accuracy of Runs, named by the keys, against the epoch, with the label of each run below."""
-    notes = dict.fromkeys(run.label() for run in runs.values())
-    return history_curves({name: run.history for name, run in runs.items()}, "\n".join(notes))
 
 
 def history_curves(histories: dict, note: str = "") -> Figure:
@@ -378,3 +328,85 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     told = "; ".join(f"{name} from {table[name].iloc[0]:.2g} to {table[name].iloc[-1]:.2g}" for name in table)
     figure.set_label(f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
     return figure
+
+
+# What the network looks at
+
+
+def attention(rows: dict, names, bands: dict, note: str = "") -> Figure:
+    """Draw maps (7, h, w) of where the network looks, one row of seven for each key, with lines around the bands of a face."""
+    figure = Figure(figsize=(WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
+    for axes, (kind, maps) in zip(figure.subplots(len(rows), len(names), squeeze=False), rows.items(), strict=True):
+        for ax, picture, name in zip(axes, maps, names, strict=True):
+            ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanquantile(maps, 0.995), extent=(0, 48, 48, 0))
+            ax.hlines(sorted({row for ends in bands.values() for row in ends}), 0, 48, color="white", lw=0.6, ls=":")
+            ax.set(xticks=[], yticks=[])
+            ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
+        axes[0].set_ylabel(kind, fontsize=8)
+    figure.set_label(
+        f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: {' and '.join(rows)}. "
+        f"Dotted lines bound the bands {', '.join(bands)}, from top to bottom."
+    )
+    return under(figure, note)
+
+
+def groups(tables: dict, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
+    """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
+    first = next(iter(tables.values()))
+    figure = Figure(figsize=(WIDTH, 0.5 * len(first) + 1.1), layout="constrained")
+    ax, y = figure.subplots(), np.arange(len(first))[::-1]
+    for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=True)):
+        at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
+        ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
+        ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)
+    ax.set_yticks(y, first.index)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables), fontsize=8)
+    told = [f"{name}: {', '.join(f'{row} {v:.0%}' for row, v in table[value].items())}" for name, table in tables.items()]
+    figure.set_label(f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(told)}.")
+    return under(figure, note)
+
+
+def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
+    """Draw maps (n, 2) of faces side by side, colored by their labels (n,), with a line between the means of each pair (i, j)."""
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    for ax, (title, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
+        means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
+        for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
+            ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
+        for i, j in pairs:
+            ax.plot(*means[[i, j]].T, color="0.2", lw=1)
+        for e in np.flatnonzero(np.isfinite(means[:, 0])):
+            ax.text(
+                *means[e], names[e], ha="center", va="center", fontsize=7.5, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1}
+            )
+        ax.set(xticks=[], yticks=[], title=title)
+    handles, told = ax.get_legend_handles_labels()
+    figure.legend(handles, told, loc="outside upper center", ncols=len(names), fontsize=7.5, handletextpad=0.1, columnspacing=1)
+    marked = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
+    figure.set_label(
+        f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: {' and '.join(maps)}. "
+        f"A name stands at the median of each emotion; lines join {marked}."
+    )
+    return under(figure, note)
+
+
+def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
+    """Draw the rate of each pair of emotions against the distance of their means; table: pair, distance, rate, claimed (bool)."""
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    ax = figure.subplots()
+    for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
+        rows = table[table["claimed"] == claimed]
+        ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
+    named = table[table["claimed"]].assign(near=lambda t: t["distance"].round(1)).sort_values(["near", "rate"])
+    for i, row in enumerate(named.itertuples()):
+        above = (5, -9) if i % 2 else (5, 3)  # neighbors' names keep apart
+        ax.annotate(row.pair, (row.distance, row.rate), xytext=above, textcoords="offset points", fontsize=7.5)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
+    ax.legend()
+    ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
+    told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
+    figure.set_label(f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}.")
+    return under(figure, note)

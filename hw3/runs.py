@@ -259,16 +259,21 @@ def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.nda
 SMALL = RECORDED / "cnn.npz"
 
 
-def save_small(model, about: dict) -> None:
-    """Write a model's weights in one byte each: every matrix or kernel as int8 with one float32 scale for each output channel.
+def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a kernel (..., outputs) rounded to int8, and the float32 scale (1, ..., outputs) of each output channel."""
+    scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)), keepdims=True) / 127 + 1e-12
+    return np.round(kernel / scale).astype(np.int8), scale.astype(np.float32)
 
-    about (JSON) says where they come from. Vectors, such as biases, stay float32. No pickles.
+
+def save_small(model, about: dict) -> None:
+    """Write a model's weights in one byte each (`one_byte`); vectors, such as biases, stay float32. No pickles.
+
+    about (JSON) says where they come from.
     """
     arrays = {"about": np.array(json.dumps(about))}
     for i, w in enumerate(model.get_weights()):
         if w.ndim > 1:
-            scale = np.abs(w).max(axis=tuple(range(w.ndim - 1)), keepdims=True) / 127 + 1e-12
-            arrays |= {f"q{i}": np.round(w / scale).astype(np.int8), f"s{i}": scale.astype(np.float32)}
+            arrays[f"q{i}"], arrays[f"s{i}"] = one_byte(w)
         else:
             arrays[f"w{i}"] = w
     write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))

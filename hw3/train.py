@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,12 +186,21 @@ def save_state(path: Path, model: keras.Model, history: dict[str, list[float]], 
 
 
 def load_state(path: Path, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
-    """Put a saved state into the model; return its history and the seconds of each epoch so far."""
-    with np.load(path, allow_pickle=False) as saved:
-        for i, v in enumerate(state(model)):
-            v.assign(saved[f"v{i}"])
-        history = {name.removeprefix("history_"): saved[name].tolist() for name in saved.files if "history_" in name}
-        return history, saved["seconds"].tolist()
+    """Put a saved state into the model; return its history and the seconds of each epoch so far.
+
+    Raises ValueError, in one line and before anything is changed, where the file is damaged; zip's own checksums tell.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as zipped:
+            saved = {name: zipped[name] for name in zipped.files}
+        values = [saved[f"v{i}"] for i in range(len(state(model)))]
+        history = {name.removeprefix("history_"): saved[name].tolist() for name in saved if "history_" in name}
+        seconds = saved["seconds"].tolist()
+    except Exception as error:  # whatever NumPy and zipfile raise for odd bytes
+        raise ValueError(f"the checkpoint {path.name} is damaged: {error}") from error
+    for variable, value in zip(state(model), values, strict=True):
+        variable.assign(value)
+    return history, seconds
 
 
 def process() -> tuple[int, int]:
@@ -243,8 +253,12 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     one_hot = np.eye(len(EMOTIONS) + 1, len(EMOTIONS), dtype=np.float32)[np.minimum(faces.labels, len(EMOTIONS))]
     history, seconds, saved = {}, [], time.perf_counter()
     if checkpoint and checkpoint.exists():
-        history, seconds = load_state(checkpoint, model)
-    elif recipe.first_step:
+        try:
+            history, seconds = load_state(checkpoint, model)
+        except ValueError as error:
+            print(f"hw3: {error}; the training starts again", file=sys.stderr)
+            checkpoint.unlink()
+    if recipe.first_step and not seconds:
         model.optimizer.learning_rate = recipe.first_step
         model.train_on_batch(learn[:batch].astype(np.int32), one_hot[learn[:batch]])
         model.optimizer.learning_rate = recipe.learning_rate

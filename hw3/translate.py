@@ -294,9 +294,10 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
         if raw["format"] == "html":
             raw[:] = [nodes.Text(translate_html(raw.astext(), translate))]
     for line in doctree.findall(lambda node: isinstance(node, nodes.inline) and "hw3-head" in node.parent["classes"]):
-        text = "".join(f"`{part.astext()}`" if isinstance(part, nodes.literal) else part.astext() for part in line)
-        parts = translate(text).split("`")
-        line[:] = [nodes.literal("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
+        codes = {next(part.findall(nodes.literal)).astext(): part for part in line if not isinstance(part, nodes.Text)}
+        names = {id(part): f"`{name}`" for name, part in codes.items()}
+        parts = translate("".join(names.get(id(part)) or part.astext() for part in line)).split("`")
+        line[:] = [codes[part] if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
 
 
 def built_messages() -> dict[str, str]:

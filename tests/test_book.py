@@ -90,23 +90,33 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index"}  # chapters that show runs or faces
+FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index", "claims", "inside"}
+TESTED = {
+    "claims",
+    "index",
+    "confusion",
+    "dnn",
+}  # what takes verdicts from claims.py, which tests chapters 4 and 5 too  # chapters that show runs or faces
 EDITS = {
     "hw3/recipes.py": FACES,
     "hw3/faces.py": FACES,
     "hw3/train.py": FACES,
     "hw3/models.py": FACES | {"complexity"},
-    "hw3/complexity.py": {"complexity", "speed", "index"},
-    "hw3/pca.py": {"pca", "index"},
+    "hw3/claims.py": TESTED,
+    "hw3/complexity.py": TESTED | {"complexity", "speed"},
+    "hw3/pca.py": TESTED | {"pca", "inside"},
+    "hw3/inside.py": {"inside"},
     "hw3/audit.py": {"audit"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
+    "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
     "hw3/translate.py": set(),
     "hw3/language.html": set(),
     "book/locale/zh_TW.po": set(),
     "results/audit/counts.json": {"audit"},
+    "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
     "requirements.txt": FACES | {"complexity", "pca"},
@@ -188,10 +198,10 @@ def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
 
 def shown(folder):
     """Return {(chapter, cell): what it shows} of executed chapters, without dates and without cells that show measured times."""
-    found = {}
+    found, hidden = {}, {"timing", "remove-output", "remove-cell"}
     for name in book.ORDER:
         for cell in nbformat.read(Path(folder) / f"{name}.ipynb", as_version=4).cells:
-            if cell.cell_type == "code" and "timing" not in cell.metadata.get("tags", ()):
+            if cell.cell_type == "code" and not hidden & set(cell.metadata.get("tags", ())):
                 outputs = [output.get("data") or output.get("text") for output in cell.outputs]
                 found[name, cell.id] = re.sub(r"20\d\d-\d\d-\d\d", "date", json.dumps(outputs))
     return found

@@ -169,11 +169,16 @@ def test_the_bars_of_the_layers_are_their_shares():
         np.testing.assert_allclose(widths, 100 * rows[column] / table[column].sum())
 
 
+def calculator():
+    """Return the HTML of the calculator, which starts with layer A."""
+    return plots.calculator({"p": 0, **A}, complexity.convolution_cost(**A)).data
+
+
 def in_page(cases):
     """Return what the calculator's script answers to each case: numbers, or the line of its error."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed, so the calculator's script cannot be run")
-    script = re.search(r"<script>(.*?)</script>", plots.calculator().data, re.DOTALL)[1]
+    script = re.search(r"<script>(.*?)</script>", calculator(), re.DOTALL)[1]
     ask = """
         const answer = (given) => { try { return hw3ConvolutionCost(given); } catch (problem) { return problem.message; } };
         const plain = (key, value) => (typeof value === "bigint" ? String(value) : value);
@@ -198,7 +203,7 @@ def test_the_calculator_in_the_page_refuses_bad_geometry_in_the_same_words():
 
 
 def test_every_input_of_the_calculator_has_a_label_and_nothing_comes_from_another_host():
-    page = plots.calculator().data
+    page = calculator()
     inputs = re.findall(r"<input [^>]*>", page)
     labels = re.findall(r"<label>[^\n]*?<input [^>]*name=\"(\w+)\"[^>]*></label>", page)
     assert labels == ["n", "k", "p", "s", "c_in", "c_out"]

@@ -53,7 +53,24 @@ def test_paired_difference():
     first, second = np.zeros(100, int), np.r_[np.zeros(80, int), np.ones(20, int)]
     value, low, high = metrics.difference(labels, first, second)
     assert value == pytest.approx(0.2)
-    assert (low, high) == pytest.approx((0.2 - 1.96 * 0.04, 0.2 + 1.96 * 0.04), abs=1e-3)
+    # 20.5 and 0.5 of 102: 0.196, and 1.96 times its standard error, the root of (21 / 102 - 0.196^2) / 102
+    assert (low, high) == pytest.approx((0.1961 - 1.96 * 0.0405, 0.1961 + 1.96 * 0.0405), abs=1e-3)
+
+
+def test_paired_difference_of_few_faces_decides_nothing():
+    same = np.zeros(3, int)
+    value, low, high = metrics.difference(same, same, same)
+    assert value == 0
+    assert low < -0.2 < 0.2 < high
+    empty = same[:0]
+    assert np.isnan(metrics.difference(empty, empty, empty)[0])
+    assert metrics.difference(empty, empty, empty, 0.999)[1:] == (-1, 1)
+
+
+def test_difference_of_different_images():
+    value, low, high = metrics.unpaired((56, 70), (48, 80))  # Newcombe 1998, table II, method 10: 0.0524 to 0.3339
+    assert value == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
 def test_resampling_keeps_row_sums_and_means():
@@ -119,6 +136,11 @@ def test_no_face_of_an_emotion_leaves_claims_undecided():
     counts = world(2000)
     counts[DISGUST] = 0
     assert set(metrics.judge(counts)["verdict"]) == {"undecided"}
+
+
+def test_more_tests_widen_the_intervals():
+    few, many = (metrics.judge(world(200), tests=tests) for tests in (1, 50))
+    assert ((few["high"] - few["low"]) < (many["high"] - many["low"])).all()
 
 
 def test_verdict_rule():

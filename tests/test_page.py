@@ -1,5 +1,6 @@
 """The built pages, as files and in a browser: what a reader sees, reaches by keyboard, hears read out and has to load."""
 
+import base64
 import os
 import re
 import shutil
@@ -9,11 +10,13 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
-from hw3 import book, page, runs
+from hw3 import book, metrics, page, runs
+from hw3.faces import EMOTIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--host-resolver-rules=MAP * ~NOTFOUND"]  # no host to reach
@@ -46,8 +49,14 @@ FOUND = """() => {
         empty: [...document.images].filter(i => !i.naturalWidth || (seen(i) && !i.width)).map(i => i.src),
         silent: [...document.images].filter(i => !/ /.test(i.alt) || /\\.(png|svg|jpe?g)$/.test(i.alt)).map(i => i.src),
         plots: [...document.querySelectorAll(".js-plotly-plot")].filter(p => !drawn(p) || !told(p)).map(p => p.id),
+        doubled: [...document.querySelectorAll(".hw3-interactive > img")].filter(seen).map(i => i.alt),
         skipped: [...document.querySelectorAll(operable)].filter(unreachable).map(e => e.outerHTML),
     };
+}"""
+# The plots that paper would show, or that leave it without their picture.
+PRINTED = """() => {
+    const picture = p => p.closest(".hw3-interactive")?.querySelector(":scope > img")?.clientHeight > 100;
+    return [...document.querySelectorAll(".plotly-graph-div")].filter(p => p.clientHeight || !picture(p)).map(p => p.id);
 }"""
 # The page is moved sideways as far as it goes; then what stands too far right is named, but for boxes that scroll themselves.
 TOO_WIDE = """() => {
@@ -60,7 +69,7 @@ TOO_WIDE = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs once in a process at a time, and the PDF's tests print with it too
 def browser():
     """Return Chromium, one for all pages. In CI it must be there."""
     if not CHROMIUM and not os.environ.get("CI"):
@@ -103,7 +112,7 @@ def look(browser, path, axe=True):
         paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime / 1000")
         found = SimpleNamespace(**tab.evaluate(FOUND))
         kinds = {"formulas": "no formula", "failed": "formula", "empty": "no image", "silent": "no alternative text"}
-        kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard"}
+        kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard", "doubled": "plot and picture"}
         wrong += [f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)]
         wrong += [f"360 px, light: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
         if not axe:
@@ -115,6 +124,8 @@ def look(browser, path, axe=True):
         wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
         tab.emulate_media(color_scheme="light")
         wrong += barriers(tab)
+        tab.emulate_media(media="print")
+        wrong += [f"on paper no picture: {what}" for what in tab.evaluate(PRINTED)]
         return wrong, found.ids, found.links, paint
 
 
@@ -195,12 +206,15 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         '<img src=\'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\' alt=x.svg>'
         "<p>gray</p><button></button><div class=math>x</div><mjx-merror>y</mjx-merror><a href='#no'>1</a><a href=gone.html>2</a>"
         "<a href='#top'>3</a><a href=bad.html tabindex=-1>4</a><div style='width: 500px'>wide</div><div class=js-plotly-plot>"
-        "<b class=main-svg></b></div></main><script>window.MathJax = {startup: {promise: 0}}; console.error('oh')</script></html>"
+        "<b class=main-svg></b></div><div class=hw3-interactive><img alt='its picture'></div>"
+        "<div class=plotly-graph-div></div></main><script>"
+        "window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
     )
     wrong, ids, links, _ = look(browser, bad)
     expected = {
         "asks another host: https://example.org/x.png", "console: oh", "not loaded: .*gone.png", "no image: .*gone.png",
         "no alternative text: data:.*", "no formula: x", "formula: y", "no plot or no label: ",
+        "plot and picture: its picture", "on paper no picture: ",
         "not reached by keyboard: .*>4<.*", "axe: button-name: .*", "dark axe: color-contrast: .*gray.*",
         "360 px, dark: too wide: .*", "360 px, light: too wide: .*",
     }  # fmt: skip
@@ -236,14 +250,30 @@ def test_pages_are_small(html):
     assert [p.name for p in files if p.suffix == ".html" and p.stat().st_size > 1.5e6] == []
 
 
+def test_icons_are_drawn_without_the_script_for_them(html, browser):
+    with opened(browser, html / "book" / "index.html") as (tab, _):
+        icon = tab.locator(".theme-switch-button i, .theme-switch-button svg").locator("visible=true").first
+        assert icon.bounding_box()["width"] > 8
+        assert tab.evaluate("[...document.fonts].some(font => /Awesome/.test(font.family) && font.status === 'loaded')")
+
+
 def test_nothing_that_a_page_uses_is_removed(tmp_path):
     static = tmp_path / "_static"
     kept = ["mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/a.woff", "scripts/a.js", "a.css", "vendor/a.woff2"]
-    gone = ["mathjax/sre/a.json", "mathjax/output/svg.js", "scripts/a.js.map", "locales/zh/a.mo", "vendor/a.ttf"]
+    gone = [
+        "mathjax/sre/a.json",
+        "mathjax/output/svg.js",
+        "scripts/a.js.map",
+        "locales/zh/a.mo",
+        "vendor/a.ttf",
+        "scripts/fontawesome.js",
+    ]
     for name in kept + gone:
         (static / name).parent.mkdir(parents=True, exist_ok=True)
         (static / name).touch()
-    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(name="singlehtml"))
+    page.remove_unused(app, None)  # what is printed has its own script for formulas
+    app.builder.name = "html"
     page.remove_unused(app, ValueError("the build failed"))
     assert all((static / name).exists() for name in kept + gone)
     page.remove_unused(app, None)
@@ -291,7 +321,8 @@ def test_every_page_says_which_runs_it_shows(html):
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
-        assert ("Recorded: FER2013" in line) == ("runs.recorded(" in (runs.ROOT / "book" / f"{name}.ipynb").read_text())
+        source = (runs.ROOT / "book" / f"{name}.ipynb").read_text()
+        assert ("Recorded: FER2013" in line) == bool(re.search(r"(runs|claims)\.recorded\(", source))
         assert f"{name}.ipynb" in line
 
 
@@ -310,9 +341,132 @@ def test_process_tells_the_runs_it_used(monkeypatch):
     assert runs.shown()["own"] == told(([],) * 4, (["FER2013"], ["smoke"], ["CPU A"], ["2026-02-01"]))["own"]
 
 
-def test_notebooks_can_be_downloaded(html):
+def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, tmp_path):
     for name in book.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
-        link = re.search(r'<a href="([^"]+\.ipynb)"', text).group(1)
-        notebook = nbformat.read(html / "book" / link, as_version=4)
+        found = re.search(rf'<a download="{name}.ipynb" href="data:application/x-ipynb\+json;base64,([^"]+)">', text)
+        notebook = nbformat.reads((source := base64.b64decode(found.group(1)).decode()), as_version=4)
         assert notebook.cells[0].source.startswith("# ")
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+        assert str(html.parents[1]) not in source
+    with opened(browser, html / "book" / f"{name}.html") as (tab, wrong):
+        with tab.expect_download() as saved:
+            tab.get_by_role("link", name=f"{name}.ipynb", exact=True).click()
+        assert saved.value.suggested_filename == f"{name}.ipynb"
+        saved.value.save_as(tmp_path / "saved.ipynb")
+        assert wrong == []
+    assert (tmp_path / "saved.ipynb").read_text(encoding="utf-8") == source
+
+
+# Where the middle of a cell is in the window, by plotly's own way from data to pixels.
+MIDDLE = """([plot, row, column]) => {
+    plot.scrollIntoView({block: "center"});
+    const {xaxis: x, yaxis: y} = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.left + x._offset + x.l2p(column), box.top + y._offset + y.l2p(row)];
+}"""
+
+
+@pytest.fixture(scope="session")
+def own(built):
+    """Return the run that chapter 3 of the built book shows."""
+    return runs.load(next((built[0] / "runs").glob("cnn-smoke-*/")))
+
+
+def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browser, own):
+    labels, predicted = own.predicted()
+    counts = metrics.confusion(labels, predicted)
+    cells = [(t, p) for t, p in np.argwhere(counts > 0).tolist() if counts[t].sum() > 2][:3]
+    empty = tuple(np.argwhere((counts == 0) & (counts.sum(1) > 0)[:, None])[0].tolist())
+    with opened(browser, html / "book" / "confusion.html") as (tab, wrong):
+        for size in (WIDE, NARROW):
+            tab.set_viewport_size(size)
+            tab.wait_for_timeout(300)  # plotly follows the window
+            figure = tab.locator(".hw3-interactive").nth(1)
+            plot, shown = figure.locator(".js-plotly-plot"), figure.locator("form [role=img]")
+            for true, guess in [*cells, empty]:
+                k, n = counts[true, guess], counts[true].sum()
+                share, low, high = metrics.proportion(k, n)
+                told = [f"true {EMOTIONS[true]}, predicted {EMOTIONS[guess]}:", f"{k} of {n} faces, {share:.1%}"]
+                told += [f"(95% interval {low:.1%} to {high:.1%})"]
+                tab.mouse.move(*tab.evaluate(MIDDLE, [plot.element_handle(), true, guess]), steps=3)
+                expect(figure.locator(".hoverlayer tspan")).to_have_text(told)
+                tab.mouse.down()
+                tab.mouse.up()
+                assert figure.get_by_role("status").inner_text() == " ".join(told).replace("true", "True", 1) + "."
+                assert shown.locator("i").count() == min(k, 6)
+                assert shown.is_visible() == bool(k)
+                if k:
+                    assert f"{min(k, 6)} faces labeled {EMOTIONS[true]} and predicted {EMOTIONS[guess]}" in shown.get_attribute(
+                        "aria-label"
+                    )
+            truth, guess = figure.locator("label select").all()
+            truth.select_option(EMOTIONS[cells[0][0]])  # by keyboard or touch
+            guess.select_option(EMOTIONS[cells[0][1]])
+            assert f"{counts[cells[0]]} of " in figure.get_by_role("status").inner_text()
+            assert shown.locator("i").count() == min(counts[cells[0]], 6)
+        recorded = tab.locator(".hw3-interactive").first
+        assert re.search(r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text())
+        assert recorded.locator("form i").count() == 0, "no face of FER2013 travels with the report"
+        assert wrong == []
+
+
+def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
+    with opened(browser, html / "book" / "cnn.html") as (tab, _):
+        tab.set_viewport_size(WIDE)
+        plot = tab.locator(".js-plotly-plot").first
+        plot.scroll_into_view_if_needed()
+        x, y = tab.evaluate(
+            "p => { const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;"
+            "return [b.left + x._offset + x.d2p(2), b.top + y._offset + y._length / 2]; }", plot.element_handle()
+        )  # fmt: skip
+        tab.mouse.move(x, y, steps=3)
+        expect(plot.locator(".hoverlayer .legendtitletext")).to_have_text("epoch 2")
+        told = " ".join(plot.locator(".hoverlayer text").all_text_contents())
+        for part, key in (("held-out", "val_accuracy"), ("training", "accuracy")):
+            assert f"{own.history[key][1]:.1%} your own, {part}" in told
+
+
+def test_every_plot_has_a_picture_without_scripts(html, browser):
+    context, found = browser.new_context(java_script_enabled=False), 0
+    tab = context.new_page()
+    for name in book.ORDER:
+        tab.goto((html / "book" / f"{name}.html").as_uri())
+        plots, pictures = tab.locator(".plotly-graph-div"), tab.locator(".hw3-interactive > img:visible")
+        assert pictures.count() == plots.count()
+        assert all(picture.bounding_box()["height"] > 100 for picture in pictures.all())
+        assert tab.locator(".hw3-plot:visible, .hw3-cell:visible, .hw3-note:visible").count() == 0
+        found += plots.count()
+    context.close()
+    assert found >= 10
+
+
+def test_plots_follow_the_theme(html, browser):
+    with opened(browser, html / "book" / "confusion.html") as (tab, _):
+        for theme in ("dark", "light"):
+            tab.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            tab.wait_for_function(
+                """() => [...document.querySelectorAll(".hw3-plot")].every(box =>
+                [...box.querySelectorAll(".xtick text, .heatmap-label text")].every(
+                    e => getComputedStyle(e).fill === getComputedStyle(box).color))"""
+            )
+            assert tab.locator(".heatmap-label").count() == 2 * 49
+            assert barriers(tab, ["color-contrast"]) == []
+
+
+def test_no_button_of_a_plot_sends_it_to_another_host(html, browser):
+    with opened(browser, html / "book" / "pca.html") as (tab, _):
+        buttons = tab.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+        assert len(buttons) > 4
+        assert [name for name in buttons if re.search("(?i)share|cloud|studio", name)] == []
+
+
+def test_calculator_shows_its_first_layer_without_scripts(html, browser):
+    path = html / "book" / "complexity.html"
+    scriptless = browser.new_context(java_script_enabled=False).new_page()
+    scriptless.goto(path.as_uri())
+    with opened(browser, path) as (tab, _):
+        plain, live = (place.locator(".hw3-calculator dd").all_inner_texts() for place in (scriptless, tab))
+        assert len(plain) == len(live) == 7
+        assert plain[:5] == live[:5]
+        assert [re.fullmatch(r"[\d,]+ bytes", size) is not None for size in plain[5:]] == [True, True]
+    scriptless.context.close()

@@ -245,6 +245,19 @@ def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(few, 
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:-100], lambda b: b[:5000] + bytes([b[5000] ^ 1]) + b[5001:], lambda b: b""])
+def test_a_damaged_checkpoint_is_set_aside_with_one_line(few, tmp_path, capsys, monkeypatch, damage):
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)
+    path = tmp_path / "run.checkpoint.npz"
+    whole = train.train("dnn", few, TINY, path, verbose=0)[0]
+    path.write_bytes(damage(path.read_bytes()))
+    again = train.train("dnn", few, TINY, path, verbose=0)[0]
+    said = capsys.readouterr().err
+    assert "run.checkpoint.npz is damaged" in said
+    assert said.count("\n") == 1
+    assert again.history == whole.history
+
+
 def test_key_changes_with_all_that_decides_a_result(few):
     key = runs.key("dnn", few.fingerprint, TINY, {"keras": "3"})
     assert key == runs.key("dnn", few.fingerprint, replace(TINY), {"keras": "3"})

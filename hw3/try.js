@@ -1,0 +1,268 @@
+// The demo of the page "Try your face". hw3/demo.py puts before this: hw3, the tables of hw3/drawn.py, and its painters.
+const SIZE = hw3.size;
+const np = {
+  abs: Math.abs, sqrt: Math.sqrt, sign: Math.sign, minimum: Math.min, maximum: Math.max,
+  clip: (x, low, high) => Math.min(Math.max(x, low), high),
+  copysign: (x, y) => (y < 0 || Object.is(y, -0) ? -Math.abs(x) : Math.abs(x)),
+};
+const add = (parent, tag, given) => parent.appendChild(Object.assign(document.createElement(tag), given));
+
+// A network: its script and the runtime's are loaded when they are first wanted; TensorFlow.js runs it on one thread.
+
+const FOLDER = `${document.documentElement.dataset.content_root ?? "../"}_static/demo/`;
+const scripts = {}, networks = {};
+const load = (name) => scripts[name] ??= new Promise((resolve, reject) => {
+  add(document.head, "script", { src: `${FOLDER}${name}.js`, onload: resolve, onerror: () => reject(new Error(`no ${name}.js`)) });
+});
+
+function bytes(base64) {
+  const text = atob(base64), found = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) found[i] = text.charCodeAt(i);
+  return found;
+}
+
+async function start() {
+  await load("runtime");
+  tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false); // a page opened from disk has no threads
+  const binary = URL.createObjectURL(new Blob([bytes(hw3Wasm)], { type: "application/wasm" }));
+  const names = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm"];
+  tf.wasm.setWasmPaths(Object.fromEntries(names.map((name) => [name, binary])));
+  if (!(await tf.setBackend("wasm"))) throw new Error("no WebAssembly with SIMD");
+}
+
+// Resolves to the function that turns gray values (n * 48 * 48, from 0 to 255) into probabilities (n * 7).
+const network = (name) => networks[name] ??= (async () => {
+  await Promise.all([networks.runtime ??= start(), load(name)]);
+  const { steps, weights } = hw3Networks[name], { buffer } = bytes(weights);
+  const outputs = steps.filter((step) => step.length > 2).reduce((sum, step) => sum + step.at(-1), 0);
+  let vectors = 0, kernels = 8 * outputs; // where the next scale and bias, and the next kernel, lie
+  const layers = steps.map(([kind, ...numbers]) => {
+    if (kind === "LeakyReLU") return (x) => tf.leakyRelu(x, numbers[0]);
+    if (kind === "MaxPooling2D") return (x) => tf.maxPool(x, 2, 2, "same");
+    if (kind === "Flatten") return (x) => tf.reshape(x, [x.shape[0], -1]);
+    if (kind === "Softmax") return (x) => tf.softmax(x);
+    const n = numbers.at(-1), whole = new Int8Array(buffer, kernels, numbers.reduce((product, number) => product * number));
+    const scale = new Float32Array(buffer, vectors, n), bias = tf.tensor1d(new Float32Array(buffer, vectors + 4 * n, n));
+    const kernel = tf.tensor(Float32Array.from(whole, (weight, i) => weight * scale[i % n]), numbers);
+    vectors += 8 * n;
+    kernels += whole.length;
+    return (x) => tf.add(kind === "Conv2D" ? tf.conv2d(x, kernel, 1, "same") : tf.matMul(x, kernel), bias);
+  });
+  return (gray) => tf.tidy(() => {
+    const faces = tf.tensor4d(Float32Array.from(gray, (value) => value / 255), [gray.length / SIZE ** 2, SIZE, SIZE, 1]);
+    return layers.reduce((x, layer) => layer(x), faces).dataSync();
+  });
+})();
+
+// Pictures: gray as Pillow's convert("L"), and scaled as its bicubic resize, which is what `hw3 predict` does.
+
+function toGray(data) {
+  const gray = new Uint8Array(data.length / 4);
+  for (let i = 0; i < gray.length; i += 1) {
+    gray[i] = (19595 * data[4 * i] + 38470 * data[4 * i + 1] + 7471 * data[4 * i + 2] + 32768) >> 16;
+  }
+  return gray;
+}
+
+const cubic = (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0);
+
+// Scale a part of each row of a picture (rows of n gray values) to 48 values, and turn the picture: two calls scale both ways.
+// What lies beside the part has its share in the values at its edges, as in Pillow.
+function halfScaled(gray, n, start, length) {
+  const rows = gray.length / n, result = new Uint8Array(SIZE * rows), scale = length / SIZE, wide = Math.max(scale, 1);
+  for (let i = 0; i < SIZE; i += 1) {
+    const center = start + (i + 0.5) * scale;
+    const from = Math.max(0, Math.floor(center - 2 * wide + 0.5)), to = Math.min(n, Math.floor(center + 2 * wide + 0.5));
+    const shares = Array.from({ length: to - from }, (_, j) => cubic(Math.abs(from + j + 0.5 - center) / wide));
+    const total = shares.reduce((sum, share) => sum + share);
+    for (let row = 0; row < rows; row += 1) {
+      const sum = shares.reduce((all, share, j) => all + share * gray[row * n + from + j], 0);
+      result[i * rows + row] = np.clip(Math.round(sum / total), 0, 255);
+    }
+  }
+  return result;
+}
+
+const scaled = ({ width, height, data }, left, top, side) =>
+  halfScaled(halfScaled(toGray(data), width, left, side), height, top, side);
+
+// A drawn face, as _picture and _photograph of hw3/drawn.py do it but for the hand in front: gray values of traits t and
+// action units au; noise is 48 * 48 numbers from 0 to 1.
+function draw(t, au, noise) {
+  const cos = Math.sqrt(1 - t.turn ** 2), sin = t.turn, middleX = SIZE / 2 - 0.5 + t.shift_x, middleY = SIZE / 2 + t.shift_y;
+  const picture = new Float64Array(SIZE ** 2), light = new Float64Array(SIZE ** 2);
+  const eachPixel = (row, column, height, width, x, y, paint) => {
+    for (let r = row; r < row + height; r += 1) {
+      for (let c = column; c < column + width; c += 1) {
+        const across = (c - middleX) / t.scale, down = (r - middleY) / t.scale;
+        paint(r * SIZE + c, cos * across - x + sin * down, cos * down - y - sin * across);
+      }
+    }
+  };
+  const corner = (middle, room) => np.clip(Math.round(middle - room / 2), 0, SIZE - room);
+  eachPixel(0, 0, SIZE, SIZE, 0, 0, (i, x, y) => { [picture[i], light[i]] = _head(t, au, x, y); });
+  _features(t, au, (paint, x, y, height, width, ...more) => {
+    const row = corner(middleY + t.scale * (cos * y + sin * x), height);
+    const column = corner(middleX + t.scale * (cos * x - sin * y), width);
+    eachPixel(row, column, height, width, x, y, (i, ...at) => { picture[i] = paint(t, au, picture[i], ...at, ...more); });
+  });
+  let photograph = picture.map((value, i) => value * light[i]);
+  for (const [step, inside] of [[SIZE, (i) => i >= SIZE && i < SIZE ** 2 - SIZE], [1, (i) => i % SIZE > 0 && i % SIZE < SIZE - 1]]) {
+    const blur = (value, i, all) => value + Math.max(t.blur, 0) * (all[i + step] + all[i - step] - 2 * value);
+    photograph = photograph.map((value, i, all) => (inside(i) ? blur(value, i, all) : value));
+  }
+  const exposed = (value, i) => 0.48 + t.brightness + t.contrast * (value - 0.48) + t.noise * (noise[i] - 0.5);
+  return Uint8Array.from(photograph, (value, i) => np.clip(255 * exposed(value, i) + 0.5, 0, 255));
+}
+
+// What both boxes have: messages, the face that the network gets, and a bar for each emotion. Returns {say, show}.
+function box(root) {
+  const words = root.querySelector(".say"), context = root.querySelector(".face").getContext("2d"), image = new ImageData(SIZE, SIZE);
+  const bars = hw3.emotions.map((emotion) => {
+    add(root.querySelector(".bars"), "dt", { textContent: emotion });
+    const bar = add(root.querySelector(".bars"), "dd", {});
+    return [add(add(bar, "span", { className: "track" }), "span", { className: "bar" }), add(bar, "span", { className: "share" })];
+  });
+  const say = (kind, more = "") => {
+    const text = words.dataset[kind] + more;
+    if (words.textContent !== text) words.textContent = text; // said again, it would be read out again
+  };
+  let latest = 0;
+  const show = async (gray) => {
+    const mine = (latest += 1);
+    for (let i = 0; i < 4 * gray.length; i += 1) image.data[i] = i % 4 < 3 ? gray[i >> 2] : 255;
+    context.putImageData(image, 0, 0);
+    try {
+      if (!root.dataset.answers) say("load");
+      const classify = await network(root.dataset.network);
+      await new Promise(requestAnimationFrame);
+      if (mine !== latest) return; // a newer face is waiting
+      const began = performance.now(), shares = classify(gray);
+      root.querySelector(".speed span").textContent = Math.round(performance.now() - began);
+      bars.forEach(([bar, share], i) => {
+        bar.style.width = `${100 * shares[i]}%`;
+        share.textContent = `${(100 * shares[i]).toFixed(1)}%`;
+      });
+      say("likely", hw3.emotions[shares.indexOf(Math.max(...shares))]);
+      root.dataset.answers = mine;
+    } catch (problem) {
+      say("broken", problem.message);
+    }
+  };
+  say("start");
+  return { say, show };
+}
+
+function photo(root) {
+  const { say, show } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
+  const context = canvas.getContext("2d", { willReadFrequently: true }), square = root.querySelector(".square");
+  const [x, y, size] = ["x", "y", "size"].map((name) => root.querySelector(`[name=${name}]`));
+  const [begin, stop] = [".start", ".stop"].map((name) => root.querySelector(name));
+  let stream;
+
+  const classify = () => {
+    const side = Math.round((Math.min(canvas.width, canvas.height) * size.value) / 1000);
+    const left = Math.floor(((canvas.width - side) * x.value) / 1000), top = Math.floor(((canvas.height - side) * y.value) / 1000);
+    const part = { left: left / canvas.width, top: top / canvas.height, width: side / canvas.width, height: side / canvas.height };
+    for (const [name, share] of Object.entries(part)) square.style[name] = `${100 * share}%`;
+    return show(scaled(context.getImageData(0, 0, canvas.width, canvas.height), left, top, side));
+  };
+  const put = (source, width, height, mirrored) => {
+    const shrunk = Math.min(1, 1280 / Math.max(width, height)); // enough for a face, and fast
+    const at = [Math.max(1, Math.round(width * shrunk)), Math.max(1, Math.round(height * shrunk))];
+    if (canvas.width !== at[0] || canvas.height !== at[1]) [canvas.width, canvas.height] = at;
+    context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? at[0] : 0, 0);
+    context.imageSmoothingQuality = "high";
+    context.clearRect(0, 0, ...at);
+    context.drawImage(source, 0, 0, ...at);
+    sides.hidden = false;
+    return classify();
+  };
+  const end = () => {
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = undefined;
+    [begin.hidden, stop.hidden] = [false, true];
+  };
+  const open = async (file) => {
+    if (!file) return;
+    end();
+    let picture;
+    try {
+      picture = await createImageBitmap(file);
+    } catch {
+      say("picture");
+      return;
+    }
+    [x.value, y.value, size.value] = [500, 500, 1000]; // the middle square, all of it
+    await put(picture, picture.width, picture.height, false);
+  };
+  const film = async () => {
+    const video = document.createElement("video");
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+      Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
+      await video.play();
+    } catch (problem) {
+      end();
+      say("camera", problem.message);
+      return;
+    }
+    [begin.hidden, stop.hidden] = [true, false];
+    for (const mine = stream; stream === mine; await new Promise(requestAnimationFrame)) {
+      await put(video, video.videoWidth, video.videoHeight, true); // as in a mirror
+    }
+  };
+
+  root.querySelector("[type=file]").addEventListener("change", (event) => open(event.target.files[0]));
+  root.addEventListener("dragover", (event) => event.preventDefault());
+  root.addEventListener("drop", (event) => { event.preventDefault(); open(event.dataTransfer.files[0]); });
+  begin.addEventListener("click", film);
+  stop.addEventListener("click", end);
+  for (const slider of [x, y, size]) slider.addEventListener("input", classify);
+  let held; // where on the square the pointer is
+  square.addEventListener("pointerdown", (event) => {
+    square.setPointerCapture(event.pointerId);
+    held = [event.offsetX, event.offsetY];
+  });
+  square.addEventListener("pointermove", (event) => {
+    if (!square.hasPointerCapture(event.pointerId)) return;
+    const whole = canvas.getBoundingClientRect(), room = [whole.width - square.offsetWidth, whole.height - square.offsetHeight];
+    x.value = (1000 * (event.clientX - whole.left - held[0])) / Math.max(room[0], 1);
+    y.value = (1000 * (event.clientY - whole.top - held[1])) / Math.max(room[1], 1);
+    classify();
+  });
+}
+
+function sliders(root) {
+  const { show } = box(root), [emotion, intensity] = ["emotion", "intensity"].map((name) => root.querySelector(`[name=${name}]`));
+  const units = Object.entries(hw3.units).map(([unit, name]) => {
+    const label = add(root.querySelector(".units"), "label", { textContent: `${unit}: ${name} ` });
+    return [unit, add(label, "input", { type: "range", min: 0, max: 1, step: 0.05, value: 0 })];
+  });
+  let traits, noise;
+  const redraw = () => show(draw(traits, Object.fromEntries(units.map(([unit, slider]) => [unit, Number(slider.value)])), noise));
+  const express = () => {
+    const moved = hw3.expressions[emotion.value];
+    for (const [unit, slider] of units) slider.value = moved.includes(Number(unit)) ? intensity.value : 0;
+  };
+  const someone = (where) => { // where between its low and its high a trait lies, from 0 to 1
+    traits = Object.fromEntries(Object.entries(hw3.traits).map(([name, [low, high]]) => [name, low + (high - low) * where()]));
+    noise = Array.from({ length: SIZE ** 2 }, Math.random);
+  };
+  hw3.emotions.forEach((name, i) => add(emotion, "option", { value: i, textContent: name }));
+  emotion.value = hw3.emotions.indexOf("Fear");
+  express();
+  someone(() => 0.5);
+  for (const chosen of [emotion, intensity]) chosen.addEventListener("input", () => { express(); redraw(); });
+  for (const [, slider] of units) slider.addEventListener("input", redraw);
+  root.querySelector(".another").addEventListener("click", () => { someone(Math.random); redraw(); });
+  new IntersectionObserver(([seen], observer) => { // the network is loaded when the reader comes here
+    if (seen.isIntersecting) { observer.disconnect(); redraw(); }
+  }).observe(root);
+}
+
+globalThis.hw3Try = { network, draw }; // for the tests
+for (const [id, fill] of [["hw3-photo", photo], ["hw3-drawn", sliders]]) {
+  const root = document.getElementById(id);
+  if (root) fill(root);
+}

@@ -1,0 +1,215 @@
+"""What the network looks at, on networks so small that one can say what they look at, on every backend."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from hw3 import drawn, faces, inside, models, runs, train
+from hw3.disk import digest
+from hw3.inside import BANDS
+from hw3.metrics import FEAR, HAPPY, NEUTRAL, SAD
+
+
+def network(*parts, side=48):
+    """Return a sequential network of these layers with one gray channel."""
+    return keras.Sequential([keras.Input((side, side, 1)), *parts])
+
+
+def test_gradient_of_a_linear_network_is_its_weights():
+    model = network(layers.Flatten(), layers.Dense(3, use_bias=False, name="logits"), side=2)
+    weights = np.arange(12, dtype=np.float32).reshape(4, 3)
+    model.set_weights([weights])
+    x = np.ones((1, 2, 2, 1), np.float32)
+    by_x, by_more = inside.gradient(
+        lambda x, more: ops.sum((inside.through(model.layers, x) + 2 * more)[:, 1]), x, np.zeros((1, 3))
+    )
+    np.testing.assert_allclose(by_x.reshape(4), weights[:, 1])
+    np.testing.assert_allclose(by_more, [[0, 2, 0]])
+
+
+def test_attention_of_one_convolution():
+    # The maps are x and 2x. The logits: the mean of the first; minus the mean of the second; half the first.
+    model = network(
+        layers.Conv2D(2, 1, use_bias=False, name="maps"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3, use_bias=False, name="logits"),
+        layers.Softmax(),
+    )
+    model.set_weights([np.array([[[[1, 2]]]], np.float32), np.array([[1, 0, 0.5], [0, -1, 0]], np.float32)])
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8)
+    cam, size = inside.attention(model, images, np.arange(3), last="maps", batch=2)
+    for image, found, expected in zip(images, cam, (1, 0, 1), strict=True):
+        np.testing.assert_allclose(found, expected * image / image.max(), atol=1e-6)  # minus the second raises nothing
+    np.testing.assert_allclose(size, np.ones((3, 48, 48)), rtol=1e-5)  # every pixel counts the same
+
+
+def test_averages_and_shares_of_bands():
+    maps = np.zeros((3, 12, 12))
+    maps[0, 3:5] = 1  # rows 12 to 19: within the eyes
+    maps[1] = 3
+    mean = inside.averages(maps, np.array([0, 0, 6]))
+    assert (mean[0, 4, 0], mean[0, 0, 0]) == (2, 1.5)
+    assert np.isnan(mean[1]).all()
+    np.testing.assert_allclose(inside.by_band(np.stack([maps[0]] * 7))[0], [1, 0, 0])
+    np.testing.assert_allclose(inside.by_band(np.ones((7, 48, 48))), 11 / 48)
+
+
+def test_bands_are_of_one_size_and_every_unit_shows_in_one():
+    assert {bottom - top for top, bottom in BANDS.values()} == {11}
+    rows = [row for ends in BANDS.values() for row in range(*ends)]
+    assert len(set(rows)) == len(rows)
+    assert set(inside.SHOWS) == set(drawn.UNITS)
+    assert set(inside.SHOWS.values()) == set(BANDS)
+
+
+def mouth_reader():
+    """Return a network that says Happy where the mouth is bright, else Neutral."""
+    model = network(layers.Flatten(), layers.Dense(7, name="logits"), layers.Softmax())
+    weights = np.zeros((48, 48, 7), np.float32)
+    weights[36:40, :, HAPPY] = 1 / 192
+    bias = np.full(7, -9, np.float32)
+    bias[HAPPY], bias[NEUTRAL] = 0, 0.5
+    model.set_weights([weights.reshape(-1, 7), bias])
+    return model
+
+
+def test_only_covering_the_mouth_matters_to_a_reader_of_mouths():
+    image = np.zeros((2, 48, 48), np.uint8)
+    image[0, 36:40] = 200
+    covered = inside.cover(image, "mouth")
+    assert set(covered[0, 33:44].ravel()) == {round(200 * 4 / 48)}
+    assert (covered[:, :33] == image[:, :33]).all()
+    assert (image[0, 36:40] == 200).all()  # untouched
+    found = inside.occlusion(mouth_reader(), image)
+    assert {name: labels.tolist() for name, labels in found.items()} == {
+        "nothing": [HAPPY, NEUTRAL], "eyes": [HAPPY, NEUTRAL], "nose": [HAPPY, NEUTRAL], "mouth": [NEUTRAL, NEUTRAL],
+    }  # fmt: skip
+
+
+def test_predictions_follow_the_action_units():
+    found = inside.predictions()
+    assert found["Sad"] == {"eyes": 2, "nose": 0, "mouth": 1}  # 1 and 4; 15
+    assert found["Happy"] == {"eyes": 0, "nose": 1, "mouth": 1}  # 6, the cheeks; 12
+    assert "Neutral" not in found
+    assert sum(map(sum, (n.values() for n in found.values()))) == sum(map(len, drawn.EXPRESSIONS))
+
+
+def lost(n=400, **shares):
+    """Return n faces of each of three emotions, and predictions that are right but where a band, named here, is covered."""
+    labels = np.repeat([FEAR, HAPPY, SAD], n)
+    wrong = {band: np.tile(np.arange(n) < shares.get(band, 0) * n, 3) for band in ("nothing", *BANDS)}
+    return labels, {band: np.where(w, NEUTRAL, labels) for band, w in wrong.items()}
+
+
+def test_verdicts_follow_what_is_lost():
+    verdicts = {e: v[0] for e, v in inside.judge(*lost(eyes=0.5, mouth=0.1, nose=0.1)).items()}
+    assert verdicts == {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | dict.fromkeys(
+        ("Angry", "Disgust", "Surprise"), "undecided"  # without faces
+    )  # fmt: skip
+    assert {v[0] for v in inside.judge(*lost()).values()} == {"undecided"}
+    found = inside.judge(*lost(mouth=0.5, nose=0.3))
+    assert found["Happy"][0] == "holds"
+    assert found["Sad"][1].split()[::2] == ["eyes", "mouth"]  # the pair that decides
+    assert found["Sad"][2] == pytest.approx(-0.5)
+
+
+def test_exciting_input_looks_like_the_filter():
+    kernel = np.ones((5, 5, 1, 2), np.float32)
+    kernel[:, 3:, :, 0] = kernel[:, :2, :, 1] = -1
+    kernel[:, 2] = 0
+    model = network(layers.Conv2D(2, 5, padding="same", use_bias=False, name="edges"))
+    model.set_weights([kernel])
+    left, right = inside.excite(model.layers, [0, 1], side=9)
+    assert left[2:7, 2:4].mean() > 0.9 > 0.1 > left[2:7, 5:7].mean()
+    assert right[2:7, 2:4].mean() < 0.1 < 0.9 < right[2:7, 5:7].mean()
+    assert left[0].mean() == pytest.approx(0.5, abs=0.1)  # what the filter does not see stays gray
+
+
+def test_space_of_two_groups():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([FEAR, SAD], 30)
+    values = rng.normal(0, 1, (60, 5))
+    values -= np.where(labels == FEAR, 1, 0)[:, None] * values[labels == FEAR].mean(0)
+    values -= np.where(labels == SAD, 1, 0)[:, None] * values[labels == SAD].mean(0)
+    values[labels == SAD, 0] += 8
+    found = inside.space(values, labels, np.arange(0, 60, 2))
+    within = np.sqrt(((values - np.where(labels == SAD, 8, 0)[:, None] * np.eye(5)[0]) ** 2).sum(1).mean())
+    assert found["distances"][FEAR, SAD] == pytest.approx(8 / within)
+    assert np.isnan(found["distances"][HAPPY, SAD])
+    np.testing.assert_allclose(found["eigenvalues"], np.sort(np.linalg.eigvalsh(np.cov(values.T, bias=True)))[::-1])
+    for points in (found["pca"], found["tsne"]):
+        assert points.shape == (30, 2)
+        groups = points[:15].mean(0), points[15:].mean(0)
+        assert np.linalg.norm(groups[0] - groups[1]) > points[:15].std()
+
+
+def test_a_look_holds_all_that_the_page_shows():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), 3).astype(np.uint8)
+    model = network(
+        layers.Conv2D(2, 3, strides=4, padding="same", name=inside.LAST_MAPS),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(8, name=inside.LAST_HIDDEN),
+        layers.Dense(7, name="logits"),
+        layers.Softmax(),
+    )
+    found = inside.look(model, rng.integers(0, 256, (21, 48, 48)).astype(np.uint8), labels, each=2)
+    shapes = {name: found[name].shape for name in ("cam", "gradient", "pca", "tsne", "distances", "drawn", "covered/eyes")}
+    assert shapes == {
+        "cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2),
+        "distances": (7, 7), "drawn": (14,), "covered/eyes": (21,),
+    }  # fmt: skip
+    table = inside.apart(found)
+    assert table["claimed"].sum() == len(inside.claimed()) == 6
+    assert {"Sad", "Neutral"} in [set(pair.split()[::2]) for pair in table[table["claimed"]]["pair"]]
+
+
+def test_the_cnn_has_the_layers_that_are_asked():
+    model = models.cnn()
+    assert inside.layers(model, inside.LAST_MAPS)[-1].output.shape[1:] == (12, 12, 256)
+    assert inside.layers(model, inside.LAST_HIDDEN)[-1].output.shape[1:] == (256,)
+    assert inside.layers(model)[-1].output.shape[1:] == (7,)
+
+
+def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
+    about, found = inside.recorded()
+    remedy = "run python -m hw3.inside --data fer2013.csv"
+    assert about["weights"] == digest(runs.SMALL.read_bytes()), f"the recorded weights are others now: {remedy}"
+    assert about["label"] == runs.load_small()[1]["label"]
+    assert inside.RECORDED.stat().st_size < 300_000
+    assert [name for name, array in found.items() if array.ndim > 2] == ["cam", "gradient"]  # means over many faces
+    assert np.bincount(found["labels"][found["drawn"]]).min() >= 50
+    assert np.array_equal(found["labels"], runs.recorded("modern-cnn")[0].predicted("PrivateTest")[0])
+
+
+def test_only_the_whole_of_fer2013_is_recorded(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(inside, "RECORDED", tmp_path / "cnn.npz")
+    monkeypatch.setattr(faces, "find", lambda data: few)
+    with pytest.raises(SystemExit, match="only runs on the whole of FER2013"):
+        inside.main([])
+    assert not inside.RECORDED.exists()
+
+
+def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(inside, "RECORDED", tmp_path / "cnn.npz")
+    monkeypatch.setattr(faces, "find", lambda data: few)
+    monkeypatch.setattr(runs, "check_recordable", lambda data: None)
+    monkeypatch.setattr(inside, "look", lambda model, images, labels: {"labels": labels, "cam": images.astype(float) / 3})
+    inside.main([])
+    about, found = inside.recorded()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["part"], about["n"]) == ("PrivateTest", 30)
+    assert found["cam"].dtype == np.float16
+    assert found["labels"].tolist() == few.only("PrivateTest").labels.tolist()
+
+
+def test_fer2013_gives_the_recorded_predictions():
+    if "HW3_TEST_FER2013" not in os.environ:
+        pytest.skip("HW3_TEST_FER2013 names no folder with FER2013")
+    private = faces.load(os.path.join(os.environ["HW3_TEST_FER2013"], "fer2013.csv")).only("PrivateTest")
+    predicted = train.predict(runs.load_small()[0], private.images[:256]).argmax(1)
+    assert (predicted == inside.recorded()[1]["covered/nothing"][:256]).mean() > 0.98  # ties may fall otherwise elsewhere

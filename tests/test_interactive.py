@@ -1,0 +1,90 @@
+"""What figures that answer to pointing are made of. What a reader sees of them in a page is in test_page.py."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hw3 import interactive, metrics
+from hw3.faces import EMOTIONS
+from hw3.interactive import SHOWN
+
+HISTORIES = {
+    "first": {"loss": [2.0, 1.5], "val_loss": [1.9, 1.4], "accuracy": [0.2, 0.3], "val_accuracy": [0.25, 0.35]},
+    "second": {"loss": [40.0, 1], "val_loss": [30.0, 2], "accuracy": [0.1, 0.9], "val_accuracy": [0.1, 0.4]},
+}
+
+
+@pytest.fixture
+def counted():
+    """Return labels, probabilities and images: 12 Angry faces called Sad, ever surer, 2 called Angry; one Happy face."""
+    labels = np.array([0] * 14 + [3], np.uint8)
+    probabilities = np.full((15, 7), 0.01)
+    probabilities[np.arange(15), [4] * 12 + [0] * 2 + [3]] = np.linspace(0.3, 0.9, 15)
+    images = np.repeat(np.arange(15, dtype=np.uint8) * 16, 48 * 48).reshape(15, 48, 48)
+    return labels, probabilities, images
+
+
+def test_matrix_holds_count_share_interval_and_note(counted):
+    labels, probabilities, _ = counted
+    cells = metrics.cells(metrics.confusion(labels, probabilities.argmax(1)))
+    shown = interactive.confusion_matrix(cells, EMOTIONS, "a title", "a note")
+    matrix = shown.figure.data[0]
+    assert np.array(matrix.z, float)[0] == pytest.approx([2 / 14, 0, 0, 0, 12 / 14, 0, 0], abs=1e-4)
+    assert np.isnan(np.array(matrix.z, float)[1]).all()
+    _, low, high = metrics.proportion(12, 14)
+    assert matrix.hovertext[0][4] == (
+        f"true Angry, predicted Sad:<br>12 of 14 faces, {12 / 14:.1%}<br>(95% interval {low:.1%} to {high:.1%})"
+    )
+    assert matrix.hovertext[1][4] == "true Disgust, predicted Sad:<br>no faces"
+    page = shown._repr_mimebundle_()["text/html"]
+    assert "a note" in page
+    assert "choose([0, 4])" in page, "the mistake made most often comes first"
+    assert not re.search(r"\[\[[a-z]", page), "a gap of cell.html that nothing filled"
+
+
+def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
+    labels, probabilities, images = counted
+    sheet = Image.open(io.BytesIO(base64.b64decode(interactive._face_sheet(7, labels, probabilities, images)))).convert("L")
+    seen = np.asarray(sheet).reshape(7, 7, 48, SHOWN, 48)[:, :, 24, :, 24].astype(int)
+    assert seen[0, 4] == pytest.approx([16 * i for i in (11, 10, 9, 8, 7, 6)], abs=6)
+    assert seen[0, 0] == pytest.approx([16 * 13, 16 * 12, 0, 0, 0, 0], abs=6)
+    assert seen[3, 3, 0] == pytest.approx(16 * 14, abs=6)
+    assert seen[[1, 2, 4, 5, 6]].max() < 6
+
+
+def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_run_in_both_panels():
+    shown = interactive.history_curves(HISTORIES, "a note")
+    lines = {(t.name, t.hovertemplate.split(", ")[1].split("<")[0], t.yaxis): t for t in shown.figure.data}
+    for name, history in HISTORIES.items():
+        for part, prefix in (("held-out", "val_"), ("training", "")):
+            for axis, quantity in (("y", "loss"), ("y2", "accuracy")):
+                line = lines[name, part, axis]
+                assert list(line.y) == history[prefix + quantity]
+                assert list(line.x) == [1, 2]
+                assert (line.legendgroup, line.line.dash) == (name, "solid" if part == "held-out" else "dash")
+    assert sum(line.showlegend is not False for line in lines.values()) == len(HISTORIES)
+    assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
+    assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
+    assert "held-out accuracy from 25.0% to 35.0%" in shown.label
+
+
+def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():
+    first, again = (interactive.history_curves(HISTORIES, "note")._repr_mimebundle_() for _ in range(2))
+    assert first == again
+    assert "bdata" not in first["text/html"]
+
+
+def test_words_from_outside_are_text_in_the_page():
+    import plotly.graph_objects as go
+
+    picture = Figure()
+    picture.subplots()
+    picture.set_label('a "label" <b>')
+    page = interactive.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()["text/html"]
+    assert len(re.findall('="a &quot;label&quot; &lt;b&gt;"', page)) == 2
+    assert "<script>note" not in page
