@@ -35,7 +35,9 @@ JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " →
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")  # what stands alone and is no name such as CNN, conv1 or n
 PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")  # two words, not in code: no device's or file's name
 # In HTML: scripts, of which only _("...") is for readers, texts between tags, and texts that are read out.
-SPOKEN = r'(?:(?<= aria-label=")|(?<= alt=")|(?<= title=")|(?<= placeholder="))[^"]+'
+SAID = ("aria-label", "alt", "title", "placeholder")
+SAID += ("data-start", "data-load", "data-likely", "data-picture", "data-camera", "data-broken")  # messages of try_photo.html
+SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SAID) + ')[^"]+'
 IN_HTML = re.compile(rf"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
 # Words of the theme that stand in its templates, where no translation reaches them.
 THEME = ("Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar", "Toggle hidden content", "Color mode")
@@ -72,7 +74,7 @@ def texts_of(code: str) -> Iterator[tuple[str, bool]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
             text = template(node)
-            yield re.sub(r"\{\w+\}", HOLE, text) if isinstance(node, ast.Constant) else text, id(node) in branches
+            yield re.sub(r"\{\w*\}", HOLE, text) if isinstance(node, ast.Constant) else text, id(node) in branches
         elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
             yield ast.unparse(node.target).replace("_", " "), False
         elif isinstance(node, ast.keyword) and node.arg:  # a column, as in table.assign(share=...)
@@ -179,7 +181,8 @@ class Translator:
     def _entry(self, text: str) -> tuple[str | None, tuple]:
         """Return the entry that fits a whole text best, or None, and what its placeholders catch.
 
-        Best is the one by which most letters are fixed, also in what it catches, if all that it catches is known.
+        Best is the one by which most letters are fixed, also in what it catches, if all that it catches is known. Else a list
+        of known parts is better.
         """
         if text in self.catalog:
             return text, ()
@@ -190,7 +193,8 @@ class Translator:
                 whole = text not in caught and all(map(balanced, caught))
                 if whole and not self._is_more(text, english):
                     fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
-        return max(fits)[3:] if fits else (None, ())
+        known, *_, english, caught = max(fits, default=(False, None, ()))
+        return (english, caught) if known or not any(all(map(self.known, parts)) for _, parts in splits(text)) else (None, ())
 
     def _is_more(self, text: str, english: str) -> bool:
         """Return whether a text is several sentences where an entry is one, or a sentence or a list where it is neither."""
@@ -281,7 +285,7 @@ def translate_html(source: str, translate: Callable[[str], str]) -> str:
     def swap(found: re.Match) -> str:
         text = html.unescape(found[0]).strip()
         if found[0].startswith("<"):
-            return IN_SCRIPT.sub(lambda word: translate(word[0]), found[0])
+            return IN_SCRIPT.sub(lambda word: json.dumps(translate(word[0]), ensure_ascii=False)[1:-1], found[0])
         chinese = translate(text) if re.search("[A-Za-z]", text) else text
         return found[0] if chinese == text else found[0].replace(found[0].strip(), html.escape(chinese))
 
