@@ -191,17 +191,20 @@ class Translator:
             if longest in text and (found := pattern.fullmatch(text)):
                 caught = tuple(map(str.strip, found.groups()))
                 whole = text not in caught and all(map(balanced, caught))
-                if whole and not self._is_more(text, english):
+                if whole and not self._is_more(text, english, pattern):
                     fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
         known, *_, english, caught = max(fits, default=(False, None, ()))
         return (english, caught) if known or not any(all(map(self.known, parts)) for _, parts in splits(text)) else (None, ())
 
-    def _is_more(self, text: str, english: str) -> bool:
+    def _is_more(self, text: str, english: str, pattern: re.Pattern) -> bool:
         """Return whether a text is several sentences where an entry is one, or a sentence or a list where it is neither."""
         if len(sentences(text)) > 1:
             return len(sentences(english)) == 1
-        joints = [joint for joint in ("; ", ", ", " and ") if joint in text and joint not in english]
-        return english[-1] not in ".?!:" and (text.endswith(".") or any(all(map(self.known, text.split(j))) for j in joints))
+        parts = {joint: text.split(joint) for joint in ("; ", ": ", ", ", " and ") if joint in text and joint not in english}
+        listed = any(
+            all(map(self.known if joint in ("; ", ": ") else pattern.fullmatch, found)) for joint, found in parts.items()
+        )
+        return english[-1] not in ".?!:" and (text.endswith(".") or listed)
 
     def _fixed(self, text: str) -> int:
         """Return how many letters of a text entries fix."""
