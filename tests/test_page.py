@@ -203,7 +203,8 @@ def test_demo_finds_its_networks_and_speaks_chinese(html, browser):
     with opened(browser, html / "zh" / "book" / "try.html") as (tab, wrong):
         tab.locator("#hw3-drawn").scroll_into_view_if_needed()
         tab.wait_for_selector("#hw3-drawn[data-answers]")
-        assert re.fullmatch("最可能是： ?(生氣|厭惡|恐懼|高興|難過|驚訝|中立)", tab.locator("#hw3-drawn .say").inner_text())
+        said = tab.locator("#hw3-drawn .say").inner_text()
+        assert re.search("^最可能是.*(生氣|厭惡|恐懼|高興|難過|驚訝|中立)$", said)
         assert wrong == []
 
 
