@@ -90,7 +90,7 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index"}  # chapters that show runs or faces
+FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "try", "index"}  # chapters that show runs or faces
 EDITS = {
     "hw3/recipes.py": FACES,
     "hw3/faces.py": FACES,
@@ -101,6 +101,9 @@ EDITS = {
     "hw3/audit.py": {"audit"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
+    "hw3/drawn.py": FACES,
+    "hw3/demo.py": {"try"},
+    "hw3/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
     "results/audit/counts.json": {"audit"},
