@@ -11,14 +11,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test stress lab data results record bench lint format lock clean gpu
+.PHONY: help book translations pdf test stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
 	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
 	@$(BIN)/python -m hw3 book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+
+translations: $(VENV)/.book  ## list what the Chinese edition of the built book lacks (UPDATE=1: write it into the catalog)
+	@$(BIN)/python -m hw3 translations $(if $(UPDATE),--update)
 
 pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
 	@$(BIN)/python -m hw3 pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)

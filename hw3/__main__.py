@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("results", help="list the recorded runs and how each was made")
     bench = commands.add_parser("bench", help="measure training steps and the loading of train.csv")
     bench.add_argument("--quick", action="store_true", help="few and small measurements, to see that it runs; nothing is kept")
+    text = "list what the Chinese edition of the built book lacks, and what its catalog has in vain"
+    translations = commands.add_parser("translations", help=text, description=text)
+    translations.add_argument("--update", action="store_true", help="write what is missing as empty entries into the catalog")
     for name, text in (
         ("book", "run the chapters and build the HTML (what `make book` calls)"),
         ("pdf", "build the book, then print it into one PDF through Chromium (what `make pdf` calls)"),
@@ -220,6 +223,21 @@ def book(options) -> None:
     from hw3.book import build
 
     build(options.profile, options.data, options.fresh)
+
+
+def translations(options) -> None:
+    """List missing and stale translations of the built book; raises ValueError where there are any."""
+    from hw3 import translate
+
+    translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
+    for kind, found in (("missing", missing), ("stale", stale)):
+        for english, where in found.items():
+            print(f"{kind}: {english}\n    {where}")
+    if options.update:
+        translate.update(missing, translator.met)
+    if missing or stale:
+        raise ValueError(f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale")
+    print(f"{len(translate.read_catalog())} translations, none missing, none stale")
 
 
 def pdf(options) -> None:

@@ -259,7 +259,7 @@ def figure(result: dict):
     sns.pointplot(read, x="seconds", y="way", ls="none", color="C3", log_scale=True, ax=right, **style)
     right.set(title=f"reading {result['loading']['faces']:,} faces", xlabel="seconds (logarithmic)", ylabel="")
     rates = steps.groupby(["way", "batch"], sort=False)["images/s"].median()
-    told = [f"{way} {rate:,.0f} (batch and precision {' '.join(batch.split())})" for (way, batch), rate in rates.items()]
-    took = [f"{way} {s:.2g} s" for way, s in read.groupby("way", sort=False)["seconds"].median().items()]
-    figure.set_label(f"Medians. Training, images a second: {'; '.join(told)}. Reading train.csv: {', '.join(took)}.")
+    told = [f"{way}: {rate:,.0f} (batch and precision {' '.join(batch.split())})" for (way, batch), rate in rates.items()]
+    took = [f"{way}: {s:.2g} s" for way, s in read.groupby("way", sort=False)["seconds"].median().items()]
+    figure.set_label(f"Medians. Training, images a second: {'; '.join(told)}. Reading train.csv: {'; '.join(took)}.")
     return plots.under(figure, f"{result['device']}, {result['backend']}")

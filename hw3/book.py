@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import filecmp
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import yaml
 
 from hw3 import faces
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
@@ -30,6 +33,7 @@ ORDER = (
     "try",
     "index",
 )
+CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
 
@@ -156,14 +160,20 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     return done
 
 
-def write_source(executed: list[Path]) -> Path:
-    """Put executed chapters, _config.yml and _toc.yml together for jupyter-book; return the folder."""
-    source = build_dir() / "source"
+def write_source(executed: list[Path], name: str = "source", texts: dict | None = None, **sphinx) -> Path:
+    """Put executed chapters, _config.yml and _toc.yml together for jupyter-book; return the folder, `name` in the build's.
+
+    Texts, such as the title, and Sphinx's settings may be given that differ from those of _config.yml.
+    """
+    source = build_dir() / name
     (source / "book").mkdir(parents=True, exist_ok=True)
     for path in executed:
         shutil.copyfile(path, source / "book" / path.name)
-    config = (ROOT / "_config.yml").read_text()
-    (source / "_config.yml").write_text(re.sub(r"execute_notebooks: \w+", 'execute_notebooks: "off"', config))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) | (texts or {})
+    config["execute"]["execute_notebooks"] = "off"
+    config["sphinx"]["config"] |= sphinx
+    config["sphinx"]["extra_extensions"] += ["hw3.translate"] * ("language" in sphinx)
+    (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
     return source
 
@@ -180,25 +190,70 @@ def jupyter_book(source: Path, output: Path, builder: str) -> Path:
 
 def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
-    source, page = build_dir() / "source", build_dir() / "html" / "index.html"
+    page = build_dir() / "html" / "index.html"
     files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3 import page")]
     files += sorted((build_dir() / "demo").glob("*.js"))  # networks, which the executed chapters do not hold
     key = digest(*(p.read_bytes() for p in files))
     stamp = build_dir() / "html" / ".key"
     if page.exists() and stamp.exists() and stamp.read_text() == key:
         return page
-    write_source(executed)
-    jupyter_book(source, build_dir().parent, "html")  # it appends _build to the output path itself
+    # it appends _build to the output path itself
+    jupyter_book(write_source(executed, hw3_other=f"{CHINESE}/"), build_dir().parent, "html")
     if not page.exists():
         raise BuildError(f"jupyter-book wrote no {page}; name the folder of HW3_BUILD _build")
     stamp.write_text(key)
     return page
 
 
+def build_chinese(executed: list[Path]) -> None:
+    """Build the Chinese edition into the folder CHINESE of the finished HTML. Raises BuildError where that fails."""
+    english = build_dir() / "html"
+    translation = [ROOT / "book" / "locale" / "zh_TW.po", *decides("from hw3 import translate")]
+    key = digest((english / ".key").read_bytes(), *(p.read_bytes() for p in translation))
+    stamp = english / CHINESE / ".key"
+    if stamp.exists() and stamp.read_text() == key:
+        return
+    from hw3 import translate
+
+    missing = translate.write_concrete(build_dir() / "locale")
+    if missing:
+        print(f"{missing} texts are not translated, see: python -m hw3 translations", flush=True)
+    chinese = translate.read_catalog()
+    options = {"language": translate.LANGUAGE, "locale_dirs": [str(build_dir() / "locale")], "hw3_other": "../"}
+    options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
+    texts = {name: chinese.get(text, text) for name, text in translate.config().items()}
+    made = jupyter_book(write_source(executed, "source-zh", texts, **options), build_dir() / CHINESE, "html")
+    share(made, english / CHINESE, english, {text: chinese.get(text, text) for text in translate.THEME})
+    stamp.write_text(key)
+
+
+def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> None:
+    """Put an edition made apart into the folder target of the English one, but for files that are the same in both.
+
+    Its pages ask for those where the English edition has them. theme are words of the theme in the edition's language.
+    """
+    from hw3.translate import translate_html
+
+    files = {p.relative_to(made).as_posix(): p for p in made.rglob("*") if p.is_file()}
+    same = {n for n, p in files.items() if n[0] == "_" and (english / n).is_file() and filecmp.cmp(p, english / n, shallow=False)}
+    shutil.rmtree(target, ignore_errors=True)
+    for name in files.keys() - same:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".html"):
+            up = "../" * name.count("/")
+            asked = re.compile(rf"""(?<=["'(]){re.escape(up)}(_\w+/[^"'()?#\s]+)""")
+            moved = asked.sub(lambda found: "../" * (found[1] in same) + found[0], files[name].read_text(encoding="utf-8"))
+            (target / name).write_text(translate_html(moved, lambda text: theme.get(text, text)), encoding="utf-8")
+        else:
+            shutil.copyfile(files[name], target / name)
+
+
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
     """Run the chapters, build the page, and return its path. Raises BuildError or FacesError with one clear last line."""
     start = time.perf_counter()
     with locked(build_dir() / "book.lock"):
-        page = build_page(run_chapters(profile, data, fresh))
+        executed = run_chapters(profile, data, fresh)
+        page = build_page(executed)
+        build_chinese(executed)
     print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
     return page

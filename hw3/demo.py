@@ -129,5 +129,7 @@ def script() -> HTML:
     """Return what makes the boxes before it work: what they need of hw3's tables, the painters of faces, and hw3/try.js."""
     tables = {"size": drawn.SIZE, "emotions": EMOTIONS, "expressions": drawn.EXPRESSIONS, "units": drawn.UNITS}
     tables = f"const hw3 = {json.dumps(tables | {'traits': drawn.TRAITS})};"
+    names = ", ".join(f"{json.dumps(name)}: _({json.dumps(name)})" for name in (*EMOTIONS, *drawn.UNITS.values()))
+    tables += f"\nconst _ = (name) => name, words = {{{names}}};"  # what stands in _() is translated in the Chinese edition
     text = "\n".join([tables, javascript(PAINTERS), (HERE / "try.js").read_text(encoding="utf-8")])
     return HTML(f"<script>(() => {{\n{text}\n}})();</script>")

@@ -59,7 +59,8 @@ class Interactive:
         drawn, label = self.figure.to_json(), html.escape(self.label)
         title = "<br>".join(filter(None, [self.figure.layout.title.text, f"<sub>{self.note}</sub>".replace("\n", "<br>")]))
         alone = go.Figure(self.figure).update_layout(title={"text": title, "yref": "container", "automargin": True})
-        small = f'<p class="hw3-note">{self.note}</p>' * bool(self.note)
+        lines = self.note.replace("\n", "<br>")  # each line is a text of its own, also to be translated
+        small = f'<p class="hw3-note">{lines}</p>' * bool(self.note)
         page = self.figure.to_html(
             full_html=False,
             include_plotlyjs=PLOTLY_SCRIPT,

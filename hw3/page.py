@@ -14,7 +14,7 @@ from docutils import nodes
 
 from hw3.disk import ROOT, build_dir
 
-# One line under each title. An edition in another language sets hw3_head with its own texts and the same names in braces.
+# One line under each title.
 HEAD = {
     "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
     "own": "This build: {data}, profile {profile}, {device}, {date}.",
@@ -44,7 +44,7 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
-def head(told: dict, texts: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+def head(told: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
     """Return the line that says which runs a page shows, and how to open its chapter; told as in `runs.shown`.
 
     The name of the file is a link that saves the notebook. It stands whole in the page: a browser that opens a page from disk
@@ -55,15 +55,16 @@ def head(told: dict, texts: dict, file: str, notebook: bytes = b"") -> nodes.par
         words = {name: " / ".join(values) for name, values in told[kind].items() if values}
         if len(words) == 4:
             words["date"] = " / ".join(dict.fromkeys((told[kind]["date"][0], told[kind]["date"][-1])))  # first and last
-            line += nodes.Text(texts[kind].format(**words) + " ")
-    for text in re.split("({command}|{file})", texts["edit"]):
+            line += [nodes.inline("", HEAD[kind].format(**words)), nodes.Text(" ")]
+    line += nodes.inline()
+    for text in re.split("({command}|{file})", HEAD["edit"]):
         code = {"{command}": "make lab", "{file}": file}.get(text)
-        shown = [nodes.literal("", code) if code else nodes.Text(text)]
+        shown = nodes.literal("", code) if code else nodes.Text(text)
         if code == file and notebook:
             data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
-            start = f'<a download="{file}" href="{data}">'
-            shown = [nodes.raw("", start, format="html"), *shown, nodes.raw("", "</a>", format="html")]
-        line += shown
+            link = (nodes.raw("", tag, format="html") for tag in (f'<a download="{file}" href="{data}">', "</a>"))
+            shown = nodes.inline("", "", next(link), shown, next(link))
+        line[-1] += shown
     return line
 
 
@@ -73,8 +74,20 @@ def add_head(app, doctree) -> None:
     if "own" in told:
         title = next(doctree.findall(nodes.title))
         file = ROOT / f"{app.env.docname}.ipynb"  # as written: the one that was executed may name this machine's faces
-        line = head(told, app.config.hw3_head, file.name, file.read_bytes())
+        line = head(told, file.name, file.read_bytes())
         title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def add_switch(app, config) -> None:
+    """Put the switch of language first among the buttons of a page's head."""
+    config.templates_path.append(str(Path(__file__).parent))
+    config.html_theme_options["article_header_end"] = ["language.html", "article-header-buttons.html"]
+
+
+def lead_to_other_edition(app, pagename, templatename, context, doctree) -> None:
+    """Tell the switch where the same page of the other edition lies: hw3_other is its folder, seen from this edition's."""
+    if app.config.hw3_other:
+        context["hw3_other"] = context["pathto"](f"{app.config.hw3_other}{pagename}.html", 1)
 
 
 def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
@@ -136,10 +149,12 @@ def remove_old_figures(app, error) -> None:
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
     keep_alternative_texts()
-    app.add_config_value("hw3_head", HEAD, "env")
+    app.add_config_value("hw3_other", "", "html")
+    app.connect("config-inited", add_switch)
     app.add_css_file("page.css")
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
+    app.connect("html-page-context", lead_to_other_edition)
     app.connect("html-page-context", forbid_connections)
     app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", copy_files)

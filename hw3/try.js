@@ -1,4 +1,5 @@
-// The demo of the page "Try your face". hw3/demo.py puts before this: hw3, the tables of hw3/drawn.py, and its painters.
+// The demo of the page "Try your face". hw3/demo.py puts before this: hw3, the tables of hw3/drawn.py, its painters, and
+// words, the names in them as the reader's language has them.
 const SIZE = hw3.size;
 const np = {
   abs: Math.abs, sqrt: Math.sqrt, sign: Math.sign, minimum: Math.min, maximum: Math.max,
@@ -9,7 +10,7 @@ const add = (parent, tag, given) => parent.appendChild(Object.assign(document.cr
 
 // A network: its script and the runtime's are loaded when they are first wanted; TensorFlow.js runs it on one thread.
 
-const FOLDER = `${document.documentElement.dataset.content_root ?? "../"}_static/demo/`;
+const FOLDER = "../_static/demo/runtime.js".replace(/[^/]*$/, ""); // whole, so that the build of the Chinese edition finds it
 const scripts = {}, networks = {};
 const load = (name) => scripts[name] ??= new Promise((resolve, reject) => {
   add(document.head, "script", { src: `${FOLDER}${name}.js`, onload: resolve, onerror: () => reject(new Error(`no ${name}.js`)) });
@@ -117,15 +118,15 @@ function draw(t, au, noise) {
 
 // What both boxes have: messages, the face that the network gets, and a bar for each emotion. Returns {say, show}.
 function box(root) {
-  const words = root.querySelector(".say"), context = root.querySelector(".face").getContext("2d"), image = new ImageData(SIZE, SIZE);
+  const told = root.querySelector(".say"), context = root.querySelector(".face").getContext("2d"), image = new ImageData(SIZE, SIZE);
   const bars = hw3.emotions.map((emotion) => {
-    add(root.querySelector(".bars"), "dt", { textContent: emotion });
+    add(root.querySelector(".bars"), "dt", { textContent: words[emotion] });
     const bar = add(root.querySelector(".bars"), "dd", {});
     return [add(add(bar, "span", { className: "track" }), "span", { className: "bar" }), add(bar, "span", { className: "share" })];
   });
   const say = (kind, more = "") => {
-    const text = words.dataset[kind] + more;
-    if (words.textContent !== text) words.textContent = text; // said again, it would be read out again
+    const text = told.dataset[kind] + more;
+    if (told.textContent !== text) told.textContent = text; // said again, it would be read out again
   };
   let latest = 0;
   const show = async (gray) => {
@@ -143,7 +144,7 @@ function box(root) {
         bar.style.width = `${100 * shares[i]}%`;
         share.textContent = `${(100 * shares[i]).toFixed(1)}%`;
       });
-      say("likely", hw3.emotions[shares.indexOf(Math.max(...shares))]);
+      say("likely", words[hw3.emotions[shares.indexOf(Math.max(...shares))]]);
       root.dataset.answers = mine;
     } catch (problem) {
       say("broken", problem.message);
@@ -236,7 +237,7 @@ function photo(root) {
 function sliders(root) {
   const { show } = box(root), [emotion, intensity] = ["emotion", "intensity"].map((name) => root.querySelector(`[name=${name}]`));
   const units = Object.entries(hw3.units).map(([unit, name]) => {
-    const label = add(root.querySelector(".units"), "label", { textContent: `${unit}: ${name} ` });
+    const label = add(root.querySelector(".units"), "label", { textContent: `${unit}: ${words[name]} ` });
     return [unit, add(label, "input", { type: "range", min: 0, max: 1, step: 0.05, value: 0 })];
   });
   let traits, noise;
@@ -249,7 +250,7 @@ function sliders(root) {
     traits = Object.fromEntries(Object.entries(hw3.traits).map(([name, [low, high]]) => [name, low + (high - low) * where()]));
     noise = Array.from({ length: SIZE ** 2 }, Math.random);
   };
-  hw3.emotions.forEach((name, i) => add(emotion, "option", { value: i, textContent: name }));
+  hw3.emotions.forEach((name, i) => add(emotion, "option", { value: i, textContent: words[name] }));
   emotion.value = hw3.emotions.indexOf("Fear");
   express();
   someone(() => 0.5);

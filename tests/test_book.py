@@ -111,6 +111,9 @@ EDITS = {
     "hw3/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
+    "hw3/translate.py": set(),
+    "hw3/language.html": set(),
+    "book/locale/zh_TW.po": set(),
     "results/audit/counts.json": {"audit"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
@@ -144,7 +147,7 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     built_once = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
-    files = (*book.SETTINGS, "hw3/__init__.py", "hw3/page.py", "hw3/page.css")
+    files = (*book.SETTINGS, "hw3/__init__.py", "hw3/page.py", "hw3/page.css", "hw3/language.html")
     (settings / "results").mkdir(parents=True)
     for name in files:
         (settings / name).parent.mkdir(parents=True, exist_ok=True)
