@@ -90,13 +90,9 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "index", "claims", "inside"}
-TESTED = {
-    "claims",
-    "index",
-    "confusion",
-    "dnn",
-}  # what takes verdicts from claims.py, which tests chapters 4 and 5 too  # chapters that show runs or faces
+# Chapters that show runs or faces, and those that take verdicts from claims.py, which tests chapters 4 and 5 too.
+FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "try", "index", "claims", "inside"}
+TESTED = {"claims", "index", "confusion", "dnn"}
 EDITS = {
     "hw3/recipes.py": FACES,
     "hw3/faces.py": FACES,
@@ -110,6 +106,9 @@ EDITS = {
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
     "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
+    "hw3/drawn.py": FACES,
+    "hw3/demo.py": {"try"},
+    "hw3/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py": set(),
     "hw3/page.css": set(),
     "hw3/translate.py": set(),
