@@ -196,13 +196,13 @@ def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
 
 
 def shown(folder):
-    """Return {(chapter, cell): what it shows} of executed chapters, without dates and without cells that show measured times."""
+    """Return {(chapter, cell): what it shows} of executed chapters, without dates, addresses in memory and measured times."""
     found, hidden = {}, {"timing", "remove-output", "remove-cell"}
     for name in book.ORDER:
         for cell in nbformat.read(Path(folder) / f"{name}.ipynb", as_version=4).cells:
             if cell.cell_type == "code" and not hidden & set(cell.metadata.get("tags", ())):
                 outputs = [output.get("data") or output.get("text") for output in cell.outputs]
-                found[name, cell.id] = re.sub(r"20\d\d-\d\d-\d\d", "date", json.dumps(outputs))
+                found[name, cell.id] = re.sub(r"20\d\d-\d\d-\d\d| at 0x[0-9a-f]+", "", json.dumps(outputs))
     return found
 
 
