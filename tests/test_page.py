@@ -402,7 +402,7 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
                 expect(figure.locator(".hoverlayer tspan")).to_have_text(told)
                 tab.mouse.down()
                 tab.mouse.up()
-                assert figure.get_by_role("status").inner_text() == " ".join(told).replace("true", "True", 1) + "."
+                expect(figure.get_by_role("status")).to_have_text(" ".join(told).replace("true", "True", 1) + ".")
                 assert shown.locator("i").count() == min(k, 6)
                 assert shown.is_visible() == bool(k)
                 if k:
