@@ -16,20 +16,38 @@ SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 
 
+class BatchNormalization(layers.BatchNormalization):
+    """Keras's batch normalization; on TensorFlow it learns from pictures (n, h, w, c) in one fused operation.
+
+    Keras's own takes a third of a training step of the CNN on a CPU. The moving variance is the sample's, over n - 1.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable and len(inputs.shape) == 4 and keras.backend.backend() == "tensorflow"):
+            return super().call(inputs, training=training, mask=mask)
+        from tensorflow import raw_ops
+
+        options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
+        outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, **options)
+        for average, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + now * (1 - self.momentum))
+        return outputs
+
+
 def cnn() -> keras.Model:
     """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable."""
     model = keras.Sequential([keras.Input((48, 48, 1))], name="cnn")
     for block, (filters, depth) in enumerate(CNN_BLOCKS, 1):
         for i in range(1, depth + 1):
             model.add(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
-            model.add(layers.BatchNormalization(name=f"norm{block}_{i}"))
+            model.add(BatchNormalization(name=f"norm{block}_{i}"))
             model.add(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
         model.add(layers.MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
         model.add(layers.Dropout(DROPOUT, name=f"drop{block}"))
     model.add(layers.Flatten(name="flatten"))
     for i, width in enumerate(CNN_HEAD, 1):
         model.add(layers.Dense(width, name=f"dense{i}"))
-        model.add(layers.BatchNormalization(name=f"norm_d{i}"))
+        model.add(BatchNormalization(name=f"norm_d{i}"))
         model.add(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         model.add(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
     model.add(layers.Dense(CLASSES, name="logits"))

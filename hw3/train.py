@@ -152,6 +152,18 @@ def without_softmax(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs, network.get_layer("logits").output)
 
 
+def feed(size: int, *arrays: np.ndarray) -> dict:
+    """Return what fit() and predict() are given to read arrays in order, in batches of so many.
+
+    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs on a single core.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return dict(zip("xy", arrays, strict=False), batch_size=size)
+    from tensorflow.data import Dataset
+
+    return {"x": Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(size)}
+
+
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over so many views of each.
 
@@ -169,7 +181,7 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
     for dy, dx in shifts:
         seen = padded[:, 2 + dy : 50 + dy, 2 + dx : 50 + dx, None]
         for flipped in (seen, seen[:, :, ::-1])[: min(views, 2)]:
-            total += network.predict(flipped / np.float32(255), batch_size=EVALUATED, verbose=0)
+            total += network.predict(**feed(EVALUATED, flipped / np.float32(255)), verbose=0)
     return total[: len(images)] / views
 
 
@@ -266,9 +278,9 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
-        options = {"batch_size": batch // hosts, "shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1}
+        options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": verbose}
         with devices.scope() if devices else contextlib.nullcontext():
-            now = {k: v[-1] for k, v in model.fit(mine, one_hot[mine], verbose=verbose, **options).history.items()}
+            now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
         network.set_weights(fitted.get_weights())
         now["val_loss"], now["val_accuracy"] = evaluate(logits, faces.images[held], faces.labels[held], recipe.loss)
         for key, value in now.items():
