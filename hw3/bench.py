@@ -54,12 +54,13 @@ def ours(images, labels, batch: int, precision: str):
     recipe = recipes.recipe("cnn", "full", "modern", batch=batch, precision=precision)
     model = train.trainer(models.cnn(), images, recipe, recipe.epochs * len(images) // batch)
     y, rows = np.eye(models.CLASSES, dtype=np.float32)[labels], np.random.default_rng(0).permutation(len(images)).astype(np.int32)
-    return lambda: model.fit(rows, y[rows], batch_size=batch, shuffle=False, verbose=0) and model.trainable_variables[-1]
+    return lambda: model.fit(**train.feed(batch, rows, y[rows]), shuffle=False, verbose=0) and model.trainable_variables[-1]
 
 
 def keras_fit(images, labels, batch: int, precision: str):
     """What most notebooks do: float images in an array, fitted with Keras's defaults, not distorted."""
-    model = models.cnn()
+    with mock.patch.object(models, "BatchNormalization", keras.layers.BatchNormalization):
+        model = models.cnn()
     model.compile(keras.optimizers.SGD(0.01, **PLAIN_SGD), "categorical_crossentropy", metrics=["accuracy"])
     x, y = images[..., None].astype(np.float32) / 255, np.eye(models.CLASSES, dtype=np.float32)[labels]
     return lambda: model.fit(x, y, batch_size=batch, verbose=0) and model.trainable_variables[-1]

@@ -163,9 +163,25 @@ def test_the_network_in_torch_is_the_cnn():
 @pytest.mark.parametrize("way", [bench.OURS, bench.KERAS])
 def test_a_repetition_fits_all_images_once_in_batches_of_the_same_size(way, few, monkeypatch):
     seen = []
-    monkeypatch.setattr(keras.Model, "fit", lambda self, x, y, batch_size, **options: seen.append((len(x), len(y), batch_size)))
+
+    def fit(self, x, y=None, batch_size=None, **options):
+        seen.extend([batch_size] * (len(x) // batch_size) if batch_size else [len(rows) for rows, _ in x])
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
     bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
-    assert seen == [(8, 8, 4)]
+    assert seen == [4, 4]
+
+
+def test_only_ours_uses_the_fused_normalization(few, monkeypatch):
+    used = []
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *xy, **given: used.append(kinds(self)))
+
+    def kinds(model):
+        return {type(x) for layer in model.layers for x in getattr(layer, "layers", [layer]) if "norm" in x.name}
+
+    for way in (bench.OURS, bench.KERAS):
+        bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
+    assert used == [{models.BatchNormalization}, {keras.layers.BatchNormalization}]
 
 
 @needs_torch

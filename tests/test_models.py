@@ -71,6 +71,20 @@ def test_outputs_are_probabilities(name):
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
 
 
+def test_batch_normalization_learns_as_keras_own_does_whatever_operation_it_uses():
+    weights = np.random.default_rng(0).normal(size=(8, 6, 6, 5)).astype(np.float32)
+    found = []
+    for kind in (models.BatchNormalization, keras.layers.BatchNormalization):
+        norm = kind(momentum=0.5, name="norm")
+        model = keras.Sequential([keras.Input((6, 6, 5)), norm])
+        model.compile(keras.optimizers.SGD(0.1), lambda y, outputs: keras.ops.sum(y * outputs))
+        norm.gamma.assign([1, 2, 3, 4, 5])
+        model.train_on_batch(np.random.default_rng(1).normal(1, 2, weights.shape).astype(np.float32), weights)
+        found.append([keras.ops.convert_to_numpy(w) for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=4e-3)  # the fused operation's variance is the sample's: n / (n - 1) times
+
+
 def test_leaky_relu_multiplies_negative_values_by_0_3():
     layer = models.cnn().get_layer("relu1_1")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(np.array([-1.0, 2.0], np.float32))), [-0.3, 2], rtol=1e-6)
