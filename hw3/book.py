@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import filecmp
+import functools
 import json
 import os
 import re
@@ -41,11 +42,12 @@ class BuildError(RuntimeError):
     """A chapter or the page failed; the message's last line says where and why."""
 
 
-def rooms(source: str) -> set[str]:
+@functools.cache
+def rooms(source: str) -> frozenset[str]:
     """Return the names of the modules of hw3 that Python source imports, wherever in it."""
     named = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("hw3")]
     found = {alias.name for n in named if n.module == "hw3" for alias in n.names} | {n.module.removeprefix("hw3.") for n in named}
-    return {name for name in found if (ROOT / "hw3" / f"{name}.py").exists()}
+    return frozenset(name for name in found if (ROOT / "hw3" / f"{name}.py").exists())
 
 
 def decides(source: str) -> list[Path]:
@@ -54,7 +56,7 @@ def decides(source: str) -> list[Path]:
     They are hw3's start, the modules that it imports, also over others, and what these name in quotes: the other files of hw3,
     and the folders of recorded numbers.
     """
-    known, open_ = {"__init__"}, rooms(source)
+    known, open_ = {"__init__"}, set(rooms(source))
     while open_:
         known |= open_
         open_ = {name for room in open_ for name in rooms((ROOT / "hw3" / f"{room}.py").read_text(encoding="utf-8"))} - known

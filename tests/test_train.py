@@ -219,6 +219,18 @@ def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
         assert np.array_equal(a, b)
 
 
+def test_fit_and_predict_are_fed_every_row_once_and_in_order():
+    rows, labels = np.arange(10), np.eye(10)
+    given = train.feed(4, rows, labels)
+    if keras.backend.backend() == "tensorflow":
+        batches = [[part.numpy() for part in batch] for batch in given["x"]]
+        assert [len(x) for x, _ in batches] == [4, 4, 2]
+        given = dict(zip("xy", map(np.concatenate, zip(*batches, strict=True)), strict=True))
+        assert np.array_equal(np.concatenate([part.numpy() for part in train.feed(4, rows)["x"]]), rows)
+    assert np.array_equal(given["x"], rows)
+    assert np.array_equal(given["y"], labels)
+
+
 def test_logistic_regression_learns_what_is_easy(few):
     _, held = train.split(few, Recipe())
     assert (train.logistic(few, Recipe()) == few.labels[held]).mean() > 0.5
