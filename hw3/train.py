@@ -155,13 +155,16 @@ def without_softmax(network: keras.Model) -> keras.Model:
 def feed(size: int, *arrays: np.ndarray) -> dict:
     """Return what fit() and predict() are given to read arrays in order, in batches of so many.
 
-    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs on a single core.
+    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs on a single core. There is
+    nothing to tune in it, and the thread that would tune it can keep fit() waiting for most of a minute after its last step.
     """
     if keras.backend.backend() != "tensorflow":
         return dict(zip("xy", arrays, strict=False), batch_size=size)
-    from tensorflow.data import Dataset
+    from tensorflow.data import Dataset, Options
 
-    return {"x": Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(size)}
+    options = Options()
+    options.autotune.enabled = False
+    return {"x": Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(size).with_options(options)}
 
 
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
