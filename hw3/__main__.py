@@ -184,7 +184,7 @@ def record(options) -> None:
     made = [runs.obtain(network, data, chosen(options, network, seed)) for seed in range(options.seeds)]
     for run in made:
         folder = runs.record(run)
-        report(run)
+        report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
     if options.name == "modern-cnn":
         best = max(made, key=lambda run: run.hits("PublicTest"))
