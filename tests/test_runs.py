@@ -114,7 +114,7 @@ def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
 def test_an_ablation_is_recorded_without_private_test(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "RECORDED", tmp_path)
     whole = made_up(np.eye(7)[[0]])
-    both = {part: whole.predictions["PublicTest"] for part in ("PublicTest", "PrivateTest")}
+    both = dict.fromkeys(("PublicTest", "PrivateTest"), whole.predictions["PublicTest"])
     for name, kept in (("modern", both), ("without-flip", {"PublicTest"})):
         folder = runs.record(replace(whole, recipe=replace(whole.recipe, name=name), predictions=both))
         assert set(runs.load(folder).predictions) == set(kept)
