@@ -390,9 +390,12 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
     with opened(browser, html / "book" / "confusion.html") as (tab, wrong):
         for size in (WIDE, NARROW):
             tab.set_viewport_size(size)
-            tab.wait_for_timeout(300)  # plotly follows the window
             figure = tab.locator(".hw3-interactive").nth(1)
             plot, shown = figure.locator(".js-plotly-plot"), figure.locator("form [role=img]")
+            before, after = None, tab.evaluate(MIDDLE, [plot.element_handle(), 6, 6])
+            while before != after:  # plotly follows the window, a moment later
+                tab.wait_for_timeout(500)
+                before, after = after, tab.evaluate(MIDDLE, [plot.element_handle(), 6, 6])
             for true, guess in [*cells, empty]:
                 k, n = counts[true, guess], counts[true].sum()
                 share, low, high = metrics.proportion(k, n)
