@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.optimizers import schedules
 
 from hw3.disk import write_atomically
 from hw3.faces import EMOTIONS, PARTS, TRAINING, UNLABELED, Faces, FacesError, identical
@@ -71,19 +72,21 @@ class Distortion(layers.Layer):
     def __init__(self, recipe: Recipe):
         super().__init__(name="distortion")
         self.recipe, self.seeds = recipe, keras.random.SeedGenerator(recipe.seed)
+        self.strength = self.add_weight(shape=(), dtype="float32", initializer="ones", trainable=False, name="strength")
 
     def call(self, faces, training=False):
         r, n = self.recipe, ops.shape(faces)[0]
         if not training:
             return faces
+        strength = ops.cast(self.strength, "float32")  # share of the recipe's sizes
 
         def draw(size):
             return keras.random.uniform((n,), -size, size, dtype="float32", seed=self.seeds)
 
         if r.rotation or r.shear or r.zoom or r.shift or r.flip:
-            turn, lean = draw(math.radians(r.rotation)), draw(math.radians(r.shear))
-            tall, wide, down, right = 1 + draw(r.zoom), 1 + draw(r.zoom), draw(r.shift), draw(r.shift)
-            wide = wide * (ops.sign(draw(1.0)) if r.flip else 1)
+            sizes = math.radians(r.rotation), math.radians(r.shear), r.zoom, r.zoom, r.shift, r.shift
+            turn, lean, taller, wider, down, right = (strength * draw(size) for size in sizes)
+            tall, wide = 1 + taller, (1 + wider) * (ops.sign(draw(1.0)) if r.flip else 1)
             c, s = ops.cos(turn), ops.sin(turn)
             a, b, d, e = c * wide, -ops.sin(turn + lean) * tall, s * wide, ops.cos(turn + lean) * tall
             mid, zero = (faces.shape[1] - 1) / 2, ops.zeros_like(c)
@@ -94,9 +97,8 @@ class Distortion(layers.Layer):
         if r.cutout:
             at = ops.arange(faces.shape[1], dtype="float32")
             up, left, maybe = (24 + draw(24.0), 24 + draw(24.0), draw(1.0) > 0)
-            inside = (ops.abs(at[:, None] - up[:, None, None]) < r.cutout / 2) & (
-                ops.abs(at - left[:, None, None]) < r.cutout / 2
-            )
+            half = strength * r.cutout / 2
+            inside = (ops.abs(at[:, None] - up[:, None, None]) < half) & (ops.abs(at - left[:, None, None]) < half)
             faces = ops.where((inside & maybe[:, None, None])[..., None], 0.5, faces)
         return ops.cast(faces, self.compute_dtype)
 
@@ -109,14 +111,27 @@ def clipped_loss(labels, probabilities):
     return -ops.log(ops.clip(ops.sum(labels * probabilities, axis=-1), CLIP, 1 - CLIP))
 
 
+class InTurn(schedules.LearningRateSchedule):
+    """A first schedule for so many steps, then a second from its beginning."""
+
+    def __init__(self, first: schedules.LearningRateSchedule, steps: int, second: schedules.LearningRateSchedule):
+        self.first, self.steps, self.second = first, steps, second
+
+    def __call__(self, step):
+        return ops.where(step < self.steps, self.first(step), self.second(ops.maximum(step - self.steps, 0)))
+
+
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
+        again = steps * recipe.refine // recipe.epochs
+        steps -= again
         warm = round(recipe.warmup * steps)
         start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
         start = start if warm else {"initial_learning_rate": rate}
-        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
+        first = schedules.CosineDecay(decay_steps=steps - warm, **start)
+        rate = InTurn(first, steps, schedules.CosineDecay(rate, again)) if again else first
     decay = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **decay)
@@ -281,6 +296,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
+        model.get_layer("distortion").strength.assign(1.0 if epoch < recipe.epochs - recipe.refine else 0.5)
         options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": verbose}
         with devices.scope() if devices else contextlib.nullcontext():
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
