@@ -208,6 +208,8 @@ def results(options) -> None:
             usual = recipes.recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed)
             sets = [f"--set {k}={v}" for k, v in vars(run.recipe).items() if v != getattr(usual, k)]
             size = f"--profile {run.recipe.profile} --seeds {run.recipe.seed + 1}"
+            if run.note:
+                print(f"note: {run.note}")
             print(" ".join([f"made by: python -m hw3 record {name} {size} --data fer2013.csv", *sets]))
 
 

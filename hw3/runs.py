@@ -55,6 +55,7 @@ class Run:
     seconds: float
     epoch_seconds: list[float]
     date: str
+    note: str = ""  # what a person must know of this run beside all that; printed where the recorded runs are listed
 
     def predicted(self, part: str = "held-out") -> tuple[np.ndarray, np.ndarray]:
         """Return the true and the predicted labels (n,) of a part."""

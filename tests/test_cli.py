@@ -146,6 +146,7 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("epochs=two", "wrong type"),
         ("epochs=0", "at least 1"),
         ("loss=soft", "choose"),
+        ("refine=6", "fewer than the 6 epochs"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
 

@@ -74,9 +74,11 @@ def test_losses_agree_until_the_clip_and_only_the_stable_one_has_a_gradient_beyo
 STILL = replace(Recipe(), flip=False, rotation=0, shear=0, zoom=0)
 
 
-def distorted(recipe, images, training=True):
+def distorted(recipe, images, training=True, strength=1.0):
     """Return what Distortion makes of images (n, 48, 48)."""
-    out = train.Distortion(recipe)(images[..., None].astype(np.float32), training=training)
+    layer = train.Distortion(recipe)
+    layer.strength.assign(strength)
+    out = layer(images[..., None].astype(np.float32), training=training)
     return keras.ops.convert_to_numpy(out)[..., 0]
 
 
@@ -137,6 +139,32 @@ def test_cutout_paints_one_square_gray_in_half_of_the_faces():
     assert 110 < (painted > 0).sum() < 190
     assert painted.max() <= 17**2
     assert np.median(painted[painted > 0]) > 120
+
+
+def test_half_the_strength_is_half_the_size_of_every_distortion():
+    moved = centers(distorted(replace(STILL, shift=4.0), dot(300, 23.5, 23.5), strength=0.5))
+    assert np.abs(moved).max() == pytest.approx(2, abs=0.1)
+    angles = np.degrees(np.arctan2(*centers(distorted(replace(STILL, rotation=20.0), dot(300, 23.5, 35.5), strength=0.5)).T))
+    assert np.abs(angles).max() == pytest.approx(10, abs=0.5)
+    tall, wide = centers(distorted(replace(STILL, zoom=0.2), dot(300, 33.5, 33.5), strength=0.5)).T
+    assert max(tall.max(), wide.max()) == pytest.approx(10 / 0.9, abs=0.3)
+    painted = (distorted(replace(STILL, cutout=16.0), np.ones((300, 48, 48), np.float32), strength=0.5) == 0.5).sum((1, 2))
+    assert 110 < (painted > 0).sum() < 190
+    assert 7**2 <= painted.max() <= 9**2
+
+
+def test_the_last_epochs_refine_with_half_the_distortion(few, monkeypatch):
+    made, seen, trainer, evaluate = [], [], train.trainer, train.evaluate
+    monkeypatch.setattr(train, "trainer", lambda *a: made.append(trainer(*a)) or made[-1])
+
+    def look(*a):
+        variables = made[0].get_layer("distortion").strength, made[0].optimizer.learning_rate
+        seen.append([round(float(keras.ops.convert_to_numpy(v)), 6) for v in variables])  # after each epoch
+        return evaluate(*a)
+
+    monkeypatch.setattr(train, "evaluate", look)
+    train.train("dnn", few, replace(TINY, epochs=4, refine=2, schedule="cosine", tests=False), verbose=0)
+    assert seen == [[1, 0.0005], [1, 0.001], [0.5, 0.0005], [0.5, 0]], "the second cosine starts as high as the first"
 
 
 def test_more_views_are_averaged_and_other_numbers_refused(few):
@@ -203,6 +231,10 @@ def test_schedules_rise_and_fall_as_their_names_say():
     assert rates(replace(TINY, schedule="cosine"), [0, 50, 100]) == pytest.approx([0.001, 0.0005, 0], abs=1e-9)
     assert rates(replace(TINY, schedule="cosine", warmup=0.1), [0, 5, 10, 55, 100]) == pytest.approx(
         [0, 0.0005, 0.001, 0.0005, 0], abs=1e-9
+    )
+    twice = replace(TINY, schedule="cosine", warmup=0.2, epochs=10, refine=5)  # the warm-up is a share of the first cosine
+    assert rates(twice, [0, 5, 10, 30, 49, 50, 75, 100]) == pytest.approx(
+        [0, 0.0005, 0.001, 0.0005, 1.54e-6, 0.001, 0.0005, 0], abs=1e-8
     )
 
 
@@ -304,7 +336,7 @@ train.SAVE_EVERY = 0
 rng = np.random.default_rng(0)
 few = faces.Faces(rng.integers(0, 255, (200, 48, 48)).astype(np.uint8), rng.integers(0, 7, 200).astype(np.uint8),
                   np.zeros(200, np.uint8), "test faces", "made by the tests")
-recipe = recipes.Recipe(epochs=4, batch=20, train_cap=80, shear=0, zoom=0, tests=False)
+recipe = recipes.Recipe(epochs=4, refine=2, schedule="cosine", batch=20, train_cap=80, shear=0, zoom=0, tests=False)
 print(runs.run_folder("dnn", few, recipe).with_suffix(".checkpoint.npz"), flush=True)
 import json
 for fresh in json.loads(sys.argv[1]):
@@ -336,7 +368,9 @@ def test_each_other_installed_backend_trains(backend):
         pytest.skip("the other tests train on this one")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    code = KILLED.replace("epochs=4, batch=20, train_cap=80", "epochs=1, batch=8, train_cap=24, held_out_cap=8")
+    code = KILLED.replace(
+        'epochs=4, refine=2, schedule="cosine", batch=20, train_cap=80', "epochs=1, batch=8, train_cap=24, held_out_cap=8"
+    )
     env = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-c", code, "[false]"]
     out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
