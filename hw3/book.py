@@ -8,9 +8,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import yaml
@@ -18,22 +22,16 @@ import yaml
 from hw3 import faces
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 
-# The front page comes last: it shows the others' results.
-ORDER = (
-    "cnn",
-    "dnn",
-    "confusion",
-    "complexity",
-    "pca",
-    "results",
-    "claims",
-    "inside",
-    "audit",
-    "humans",
-    "speed",
-    "try",
-    "index",
+# Chapters of a group may run side by side. The first group trains the networks that others show, chapter 4 takes the time of
+# convolutions. The front page comes last: it shows the others' results.
+GROUPS = (
+    ("cnn", "dnn"),
+    ("confusion",),
+    ("complexity",),
+    ("pca", "results", "claims", "inside", "audit", "humans", "speed", "try", "index"),
 )
+ORDER = tuple(name for group in GROUPS for name in group)
+SIDE_BY_SIDE = {"smoke": 2, "quick": 2}  # chapters at once; longer trainings have the machine to themselves
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
@@ -104,14 +102,16 @@ def quiet(log: Path):
 ASK = "import json\n\nfrom hw3 import runs\n\nprint(json.dumps(runs.shown()))"
 
 
-def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: str = "") -> None:
-    """Run one chapter with papermill and put the result in target. Raises BuildError naming chapter, cell and error.
+def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: str = "") -> float:
+    """Run one chapter with papermill, put the result in target and return the seconds it took.
 
     data is the name of the faces of this build. The metadata "hw3" of the result say what `runs.shown` does, profile and key.
+    Raises BuildError naming chapter, cell and error.
     """
     import nbformat
     import papermill
 
+    start = time.perf_counter()
     notebook = nbformat.read(chapter, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(ASK))
     failed = target.with_suffix(".failed.ipynb")
@@ -140,6 +140,32 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
                 cell.source = cell.source.replace(parameters["DATA"], Path(parameters["DATA"]).name)
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
     failed.unlink()
+    return time.perf_counter() - start
+
+
+def as_worker() -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that is gone, even where it was killed."""
+
+    def watch():
+        parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def workers(count: int):
+    """Give an executor of so many processes. Where anything fails they end at once; an interrupted chapter starts again."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker)
+    try:
+        yield pool
+    except BaseException:
+        for process in active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
@@ -147,19 +173,18 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     parameters = {"PROFILE": profile, "DATA": str(Path(data).resolve()) if data else None, "FRESH": fresh}
     found = faces.find(parameters["DATA"])
     print(f"faces: {found.name} ({len(found):,} images from {found.source}), profile {profile}", flush=True)
-    done = []
-    for number, name in enumerate(ORDER, 1):
-        chapter = ROOT / "book" / f"{name}.ipynb"
-        target = build_dir() / "executed" / chapter.name
-        key, start = chapter_key(chapter, parameters, found.fingerprint), time.perf_counter()
-        print(f"[{number}/{len(ORDER)}] {chapter.name:17}", end=" ", flush=True)
-        if not fresh and executed_key(target) == key:
-            print("unchanged", flush=True)
-        else:
-            run_chapter(chapter, target, parameters, key, found.name)
-            print(f"{time.perf_counter() - start:5.0f} s", flush=True)
-        done.append(target)
-    return done
+    chapters = {name: ROOT / "book" / f"{name}.ipynb" for name in ORDER}
+    targets = {name: build_dir() / "executed" / f"{name}.ipynb" for name in ORDER}
+    keys = {name: chapter_key(chapter, parameters, found.fingerprint) for name, chapter in chapters.items()}
+    due = {name for name in ORDER if fresh or executed_key(targets[name]) != keys[name]}
+    with workers(min(SIDE_BY_SIDE.get(profile, 1), os.cpu_count() or 1)) as pool:
+        for group in GROUPS:
+            given = {name: (chapters[name], targets[name], parameters, keys[name], found.name) for name in group if name in due}
+            started = {name: pool.submit(run_chapter, *arguments) for name, arguments in given.items()}
+            for name in group:
+                print(f"[{ORDER.index(name) + 1}/{len(ORDER)}] {name + '.ipynb':17}", end=" ", flush=True)
+                print(f"{started[name].result():5.0f} s" if name in started else "unchanged", flush=True)
+    return list(targets.values())
 
 
 def write_source(executed: list[Path], name: str = "source", texts: dict | None = None, **sphinx) -> Path:

@@ -6,8 +6,10 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -74,6 +76,46 @@ def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path)
     assert "cell 4" in last, "counted with the cell of the parameters"
     assert last.endswith("RuntimeError: the kettle is empty")
     assert not target.exists()
+
+
+def sad():
+    raise book.BuildError("hw3: the kettle is empty")
+
+
+def late(path):
+    time.sleep(0.5)
+    path.mkdir()
+
+
+def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
+    def build():
+        with book.workers(2) as pool:
+            first, *_ = [pool.submit(sad), *(pool.submit(late, tmp_path / str(i)) for i in range(30))]
+            first.result()
+
+    with pytest.raises(book.BuildError, match="the kettle"):
+        build()
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+WORKING = """
+import os, time
+from hw3 import book
+with book.workers(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 60).result()
+"""
+
+
+@pytest.mark.parametrize(("how", "whom"), [(signal.SIGKILL, os.kill), (signal.SIGINT, os.kill), (signal.SIGINT, os.killpg)])
+def test_workers_end_with_a_build_that_is_killed_or_interrupted(how, whom):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "start_new_session": True}
+    build = subprocess.Popen([sys.executable, "-c", WORKING], **options)
+    worker = int(build.stdout.readline())
+    os.kill(worker, 0)
+    whom(build.pid, how)
+    _, err = build.communicate(timeout=30)  # both ends of the pipes are closed: neither the build nor its worker lives
+    assert err.count("KeyboardInterrupt") == (how == signal.SIGINT), "only the build itself speaks of it"
 
 
 def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatch):
