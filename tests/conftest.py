@@ -13,6 +13,13 @@ from hw3.disk import ROOT
 from hw3.faces import Faces
 
 
+def pytest_collection_modifyitems(items):
+    """Give tests that need the smoke book to one worker, first, and the others by file (`--dist loadgroup`)."""
+    items.sort(key=lambda item: "built" not in item.fixturenames)  # the longest group
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("book" if "built" in item.fixturenames else item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def own_build(tmp_path, monkeypatch):
     """Keep every test away from the reader's own _build and data."""
