@@ -99,7 +99,7 @@ def source_texts() -> dict[str, tuple[str, bool]]:
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
     for path in sorted((ROOT / "hw3").glob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
-    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
+    for path in sorted((ROOT / "results").rglob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
         found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
     found += [(text, ROOT / "_config.yml", False) for text in config().values()]

@@ -16,7 +16,7 @@ import pytest
 from hw3 import runs, train
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
-from hw3.recipes import Recipe, recipe
+from hw3.recipes import PROFILES, RECIPES, Recipe, recipe
 
 NO_FACES = np.zeros((1, 48, 48), np.uint8)
 TINY = Recipe(epochs=2, batch=20, train_cap=60, held_out_cap=20)
@@ -410,6 +410,13 @@ def test_two_devices_give_the_history_of_one():
     assert (seen, shards) == (1, [1])
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-3, err_msg=name)
+
+
+def test_every_recipe_is_valid_under_every_profile():
+    for name, networks in RECIPES.items():
+        for network in networks:
+            for profile in PROFILES:
+                assert recipe(network, profile, name).profile == profile
 
 
 def test_smoke_and_quick_take_enough_steps_for_batch_normalization():
