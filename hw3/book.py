@@ -143,13 +143,18 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     return time.perf_counter() - start
 
 
-def as_worker() -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that is gone, even where it was killed."""
+def as_worker(count: int) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that is gone, even where it was killed.
+
+    Of several workers none takes the whole memory of a GPU, as JAX and TensorFlow would on their own.
+    """
 
     def watch():
         parent_process().join()
         os._exit(1)
 
+    if count > 1:
+        os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
 
@@ -157,7 +162,7 @@ def as_worker() -> None:
 @contextlib.contextmanager
 def workers(count: int):
     """Give an executor of so many processes. Where anything fails they end at once; an interrupted chapter starts again."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker)
+    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count,))
     try:
         yield pool
     except BaseException:
