@@ -99,9 +99,11 @@ def source_texts() -> dict[str, tuple[str, bool]]:
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
     for path in sorted((ROOT / "hw3").glob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
-    for path in sorted((ROOT / "results").rglob("*.json")):
+    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
         found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
+    for path in sorted((ROOT / "results" / "fer2013").glob("*/run.json")):
+        found += [(block, path, False) for block in blocks(json.loads(path.read_text(encoding="utf-8")).get("note", ""))]
     found += [(text, ROOT / "_config.yml", False) for text in config().values()]
     found.sort(key=lambda entry: entry[2])  # where a text stands twice, its being a branch counts
     return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found}
