@@ -170,8 +170,8 @@ def without_softmax(network: keras.Model) -> keras.Model:
 def feed(size: int, *arrays: np.ndarray) -> dict:
     """Return what fit() and predict() are given to read arrays in order, in batches of so many.
 
-    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs on a single core. There is
-    nothing to tune in it, and the thread that would tune it can keep fit() waiting for most of a minute after its last step.
+    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs on a single core. Its
+    tuning is off, as there is nothing to tune in it, and with it on fit() was seen to idle for most of a minute after an epoch.
     """
     if keras.backend.backend() != "tensorflow":
         return dict(zip("xy", arrays, strict=False), batch_size=size)

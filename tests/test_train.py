@@ -257,7 +257,7 @@ def test_fit_and_predict_are_fed_every_row_once_and_in_order():
     if keras.backend.backend() == "tensorflow":
         batches = [[part.numpy() for part in batch] for batch in given["x"]]
         assert [len(x) for x, _ in batches] == [4, 4, 2]
-        assert given["x"].options().autotune.enabled is False, "its thread would keep fit() waiting"
+        assert given["x"].options().autotune.enabled is False, "with it, fit() was seen to wait"
         given = dict(zip("xy", map(np.concatenate, zip(*batches, strict=True)), strict=True))
         assert np.array_equal(np.concatenate([part.numpy() for part in train.feed(4, rows)["x"]]), rows)
     assert np.array_equal(given["x"], rows)
