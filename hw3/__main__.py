@@ -178,10 +178,13 @@ def record(options) -> None:
 
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
+    options.recipe, _, network = options.name.rpartition("-")
+    wanted = [chosen(options, network, seed) for seed in range(options.seeds)]
+    if not wanted[0].tests:
+        raise ValueError(f"{options.name} without the tests is not recorded: use the profile cpu or full, and no --set tests=False")
     data = faces.find(options.data)
     runs.check_recordable(data)
-    options.recipe, _, network = options.name.rpartition("-")
-    made = [runs.obtain(network, data, chosen(options, network, seed)) for seed in range(options.seeds)]
+    made = [runs.obtain(network, data, recipe) for recipe in wanted]
     for run in made:
         folder = runs.record(run)
         report(runs.load(folder))

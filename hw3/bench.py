@@ -227,17 +227,19 @@ def loading_table(result: dict) -> pd.DataFrame:
 
 
 def trainings(recorded: list[runs.Run]) -> pd.DataFrame:
-    """Return one row for each recipe, network, device and number of epochs: medians over the Runs, and how many reached GOAL.
+    """Return one row for each recipe and network, device and number of epochs: medians over the Runs, and how many reached GOAL.
 
-    images/s: of the median epoch, which ends with a look at the held-out faces; first epoch: how much longer it took.
+    epoch: the median one, which ends with a look at the held-out faces, and images/s in it; first epoch: the one that compiles.
     """
-    rows, keys, goal = [], ["recipe", "network", "device", "epochs"], f"s to {GOAL:.0%}"
+    rows, keys, goal = [], ["run", "device", "epochs"], f"s to {GOAL:.0%}"
     for r in recorded:
         usual, good = np.median(r.epoch_seconds), np.array(r.history["val_accuracy"]) >= GOAL
         speed = (r.trained_on - r.trained_on % min(r.recipe.batch, r.trained_on)) / usual
         there = sum(r.epoch_seconds[: good.argmax() + 1]) if good.any() else np.nan
-        rows.append((r.recipe.name, r.network, r.device, r.recipe.epochs, r.seconds, speed, r.epoch_seconds[0] - usual, there))
-    groups = pd.DataFrame(rows, columns=[*keys, "seconds", "images/s", "first epoch (s)", goal]).groupby(keys, sort=False)
+        name = f"{r.recipe.name}-{r.network}"
+        rows.append((name, r.device, r.recipe.epochs, r.seconds / 60, r.epoch_seconds[0], usual, speed, there))
+    columns = [*keys, "minutes", "first epoch (s)", "epoch (s)", "images/s", goal]
+    groups = pd.DataFrame(rows, columns=columns).groupby(keys, sort=False)
     return groups.median().assign(runs=groups.size(), reached=groups[goal].count()).reset_index()
 
 

@@ -29,6 +29,12 @@ def percent(hits: int, n: int) -> str:
     return f"{p:.1%} (95% interval {low:.1%} to {high:.1%}, n = {n:,})"
 
 
+def in_percent(hits: int, n: int) -> str:
+    """Return a proportion for a table in percent: "61.3 (57.9 to 64.6)", with its 95% interval."""
+    p, low, high = proportion(hits, n)
+    return f"{p * 100:.1f} ({low * 100:.1f} to {high * 100:.1f})"
+
+
 def difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
     """Return accuracy of first minus accuracy of second on the same n images, and Agresti and Min's interval (2005).
 

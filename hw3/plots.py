@@ -296,8 +296,15 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     return under(figure, note)
 
 
+FEW = 20  # faces: the share of fewer says too little to be drawn
+
+
 def reliability(tables: dict, note: str = "") -> Figure:
-    """Draw accuracy against confidence, one line with 95% intervals for each `metrics.calibration` table, named by the keys."""
+    """Draw accuracy against confidence, one line with 95% intervals for each `metrics.calibration` table, named by the keys.
+
+    Bins of fewer than FEW faces are left out.
+    """
+    tables = {name: table[table["n"] >= FEW] for name, table in tables.items()}
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     ax = figure.subplots()
     ax.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")

@@ -234,11 +234,11 @@ def test_trainings_are_summed_up_by_medians_over_seeds():
     first, second = fake(0, [9.0, 4.0, 4.0], [0.5, 0.7, 0.6]), fake(1, [11.0, 6.0, 6.0], [0.5, 0.6, 0.6])
     other = replace(first, network="dnn", history={"val_accuracy": [0.2, 0.3, 0.4]})
     rows = bench.trainings([first, second, other])
-    assert list(rows["network"]) == ["cnn", "dnn"]
+    assert list(rows["run"]) == ["modern-cnn", "modern-dnn"]
     row = rows.iloc[0]
-    assert (row["recipe"], row["epochs"], row["runs"], row["seconds"]) == ("modern", 3, 2, 20)
+    assert (row["epochs"], row["runs"], 60 * row["minutes"]) == (3, 2, pytest.approx(20))
     assert row["images/s"] == pytest.approx((1000 / 4 + 1000 / 6) / 2), "the 50 faces that fill no batch are left out"
-    assert row["first epoch (s)"] == 5
+    assert (row["first epoch (s)"], row["epoch (s)"]) == (10, 5)
     assert list(rows["reached"]) == [1, 0]
     assert row["s to 69%"] == 13
     assert np.isnan(rows.iloc[1]["s to 69%"])

@@ -153,8 +153,10 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
 
 def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
     for name in ("original-dnn", "modern-cnn"):
-        line = fails(capsys, "record", name, "--data", write_train(tmp_path / "train.csv"), "--profile", "smoke")
-        assert "only runs on the whole of FER2013" in line
+        command = "record", name, "--data", write_train(tmp_path / "train.csv")
+        assert "only runs on the whole of FER2013" in fails(capsys, *command)
+        for change in (("--profile", "smoke"), ("--set", "tests=False")):
+            assert "without the tests is not recorded" in fails(capsys, *command, *change)
 
 
 def test_results_lists_every_recorded_run_with_its_command(capsys):
