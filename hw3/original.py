@@ -9,7 +9,6 @@ from hw3.disk import ROOT
 FOLDER = ROOT / "results" / "original"
 HELD_OUT = 2870  # images, a random 10% of Training
 TRAINED_ON = 28_709 - HELD_OUT
-CHANCE = 1 / 7
 PARAMETERS = {"cnn": 6_040_327, "dnn": 6_036_839}
 TRAINABLE = {"cnn": 6_036_871, "dnn": 6_036_839}
 # Parameters of each layer that has any, in the order of the layers.
