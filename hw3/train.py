@@ -358,8 +358,8 @@ def device() -> str:
     if accelerators():
         smi = shutil.which("nvidia-smi")
         query = [smi, "--query-gpu=name", "--format=csv,noheader"]
-        names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n") if smi else []
-        return f"{accelerators()} GPU" + f" {names[0].strip()}" * bool(names)
+        names = subprocess.run(query, capture_output=True, text=True).stdout if smi else ""
+        return f"{accelerators()} GPU {names.partition(chr(10))[0]}".strip()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -412,6 +412,33 @@ def test_two_devices_give_the_history_of_one():
         np.testing.assert_allclose(two[name], values, rtol=1e-3, err_msg=name)
 
 
+def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch):
+    if keras.backend.backend() != "jax":
+        pytest.skip("runs under `make test BACKEND=jax`, as CI does")
+    recipe, made, trainer = replace(TINY, train_cap=200, tests=False), [], train.trainer
+    monkeypatch.setattr(train, "trainer", lambda *a: made.append(trainer(*a)) or made[-1])
+    one = train.train("dnn", few, recipe, verbose=0)[0].history
+    monkeypatch.setattr(train, "accelerators", lambda: 1)
+    several = train.train("dnn", few, recipe, verbose=0)[0].history  # 10 steps an epoch: a call of 8, then one of 2
+    assert [model.steps_per_execution for model in made] == [1, 8]
+    for name, values in one.items():
+        np.testing.assert_allclose(several[name], values, rtol=1e-4, err_msg=name)
+
+
+def test_the_device_is_named_also_where_nobody_knows_the_accelerators_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(train, "accelerators", lambda: 0)
+    assert train.device().startswith("CPU")
+    monkeypatch.setattr(train, "accelerators", lambda: 2)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without nvidia-smi
+    assert train.device() == "2 GPU"
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H200'; echo 'NVIDIA H200'\n")
+    smi.chmod(0o755)
+    assert train.device() == "2 GPU NVIDIA H200"
+    smi.write_text("#!/bin/sh\nexit 9\n")  # no driver
+    assert train.device() == "2 GPU"
+
+
 def test_every_recipe_is_valid_under_every_profile():
     for name, networks in RECIPES.items():
         for network in networks:
