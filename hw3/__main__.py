@@ -181,7 +181,7 @@ def record(options) -> None:
     options.recipe, _, network = options.name.rpartition("-")
     wanted = [chosen(options, network, seed) for seed in range(options.seeds)]
     if not wanted[0].tests:
-        raise ValueError(f"{options.name} without the tests is not recorded: use the profile cpu or full, and no --set tests=False")
+        raise ValueError(f"{options.name} without the tests is not recorded: take profile cpu or full, and no --set tests=False")
     data = faces.find(options.data)
     runs.check_recordable(data)
     made = [runs.obtain(network, data, recipe) for recipe in wanted]
