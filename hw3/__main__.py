@@ -225,14 +225,14 @@ def bench(options) -> None:
 
 def book(options) -> None:
     """Build the book."""
-    from hw3.book import build
+    from hw3.press.book import build
 
     build(options.profile, options.data, options.fresh)
 
 
 def translations(options) -> None:
     """List missing and stale translations of the built book; raises ValueError where there are any."""
-    from hw3 import translate
+    from hw3.press import translate
 
     translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
     for kind, found in (("missing", missing), ("stale", stale)):
@@ -247,7 +247,7 @@ def translations(options) -> None:
 
 def pdf(options) -> None:
     """Build the book and print it into one PDF."""
-    from hw3.pdf import build
+    from hw3.press.pdf import build
 
     build(options.profile, options.data, options.fresh)
 

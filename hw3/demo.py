@@ -1,8 +1,8 @@
 """The page "Try your face": networks for the reader's browser, and the drawn faces in JavaScript.
 
 A network becomes one script: its layers as steps, and its weights in one byte each. TensorFlow.js (hw3/tfjs) runs the steps;
-hw3/try.js reads them. The scripts lie in _build/demo, from where hw3/page.py takes them. All travel as plain scripts, because
-Chromium lets a page opened from disk neither fetch its neighbors nor import modules.
+hw3/try.js reads them. The scripts lie in _build/demo, from where hw3/press/page.py takes them. All travel as plain scripts,
+because Chromium lets a page opened from disk neither fetch its neighbors nor import modules.
 """
 
 import ast

@@ -19,8 +19,9 @@ from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from hw3 import book, disk, plots
+from hw3 import disk, plots
 from hw3.disk import ROOT
+from hw3.press import book
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 
@@ -100,7 +101,7 @@ def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
 
 WORKING = """
 import os, time
-from hw3 import book
+from hw3.press import book
 with book.workers(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
     pool.submit(time.sleep, 60).result()
@@ -152,9 +153,9 @@ EDITS = {
     "hw3/demo.py": {"try"},
     "hw3/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py": set(),
-    "hw3/page.css": set(),
-    "hw3/translate.py": set(),
-    "hw3/language.html": set(),
+    "hw3/press/page.css": set(),
+    "hw3/press/translate.py": set(),
+    "hw3/press/language.html": set(),
     "book/locale/zh_TW.po": set(),
     "results/audit/counts.json": {"audit"},
     "results/inside/cnn.npz": {"inside"},
@@ -189,7 +190,7 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     built_once = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
-    files = (*book.SETTINGS, "hw3/__init__.py", "hw3/page.py", "hw3/page.css", "hw3/language.html")
+    files = (*book.SETTINGS, "hw3/__init__.py", *(f"hw3/press/{name}" for name in ("page.py", "page.css", "language.html")))
     (settings / "results").mkdir(parents=True)
     for name in files:
         (settings / name).parent.mkdir(parents=True, exist_ok=True)

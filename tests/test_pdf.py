@@ -12,8 +12,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from hw3 import __main__ as cli
-from hw3 import book, faces, pdf, runs
-from hw3.book import BuildError
+from hw3 import faces, runs
+from hw3.press import book, pdf
+from hw3.press.book import BuildError
 from hw3.runs import ROOT
 
 FACTS = {"data": "three drawn <faces>", "profile": "smoke", "device": "an abacus", "date": "2018-05-01"}

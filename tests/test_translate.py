@@ -11,8 +11,9 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
-from hw3 import book, disk, page, translate
-from hw3.translate import HOLE, Pairs, Translator, check, translate_html
+from hw3 import disk
+from hw3.press import book, page, translate
+from hw3.press.translate import HOLE, Pairs, Translator, check, translate_html
 
 CATALOG = {
     "Happy": "高興",
@@ -200,8 +201,8 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(tm
     monkeypatch.setattr(book, "jupyter_book", jupyter_book)
     monkeypatch.setattr(translate, "write_concrete", lambda folder: 0)
     for name, expected in {
-        "book/locale/zh_TW.po": ["source", "source-zh"], "hw3/translate.py": ["source-zh"], "hw3/page.css": ["source-zh"],
-        "README.md": ["source", "source-zh"],
+        "book/locale/zh_TW.po": ["source", "source-zh"], "hw3/press/translate.py": ["source-zh"],
+        "hw3/press/page.css": ["source-zh"], "README.md": ["source", "source-zh"],
     }.items():  # fmt: skip
         builds.clear()
         for _ in range(2):

@@ -43,9 +43,10 @@ class BuildError(RuntimeError):
 
 @functools.cache
 def rooms(source: str) -> frozenset[str]:
-    """Return the names of the modules of hw3 that Python source imports, wherever in it."""
+    """Return the modules of hw3 that Python source imports, wherever in it, as paths below hw3: "runs", "press/page"."""
     named = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("hw3")]
-    found = {alias.name for n in named if n.module == "hw3" for alias in n.names} | {n.module.removeprefix("hw3.") for n in named}
+    paths = {f"{n.module}.{alias.name}" for n in named for alias in n.names} | {n.module for n in named}
+    found = {path.removeprefix("hw3.").replace(".", "/") for path in paths}
     return frozenset(name for name in found if (ROOT / "hw3" / f"{name}.py").exists())
 
 
@@ -205,7 +206,7 @@ def write_source(executed: list[Path], name: str = "source", texts: dict | None 
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) | (texts or {})
     config["execute"]["execute_notebooks"] = "off"
     config["sphinx"]["config"] |= sphinx
-    config["sphinx"]["extra_extensions"] += ["hw3.translate"] * ("language" in sphinx)
+    config["sphinx"]["extra_extensions"] += ["hw3.press.translate"] * ("language" in sphinx)
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
     return source
@@ -224,7 +225,7 @@ def jupyter_book(source: Path, output: Path, builder: str) -> Path:
 def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
     page = build_dir() / "html" / "index.html"
-    files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3 import page")]
+    files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3.press import page")]
     files += sorted((build_dir() / "demo").glob("*.js"))  # networks, which the executed chapters do not hold
     key = digest(*(p.read_bytes() for p in files))
     stamp = build_dir() / "html" / ".key"
@@ -241,12 +242,12 @@ def build_page(executed: list[Path]) -> Path:
 def build_chinese(executed: list[Path]) -> None:
     """Build the Chinese edition into the folder CHINESE of the finished HTML. Raises BuildError where that fails."""
     english = build_dir() / "html"
-    translation = [ROOT / "book" / "locale" / "zh_TW.po", *decides("from hw3 import translate")]
+    translation = [ROOT / "book" / "locale" / "zh_TW.po", *decides("from hw3.press import translate")]
     key = digest((english / ".key").read_bytes(), *(p.read_bytes() for p in translation))
     stamp = english / CHINESE / ".key"
     if stamp.exists() and stamp.read_text() == key:
         return
-    from hw3 import translate
+    from hw3.press import translate
 
     missing = translate.write_concrete(build_dir() / "locale")
     if missing:
@@ -265,7 +266,7 @@ def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> Non
 
     Its pages ask for those where the English edition has them. theme are words of the theme in the edition's language.
     """
-    from hw3.translate import translate_html
+    from hw3.press.translate import translate_html
 
     files = {p.relative_to(made).as_posix(): p for p in made.rglob("*") if p.is_file()}
     same = {n for n, p in files.items() if n[0] == "_" and (english / n).is_file() and filecmp.cmp(p, english / n, shallow=False)}

@@ -95,9 +95,9 @@ def source_texts() -> dict[str, tuple[str, bool]]:
             text = "".join(cell["source"])
             pairs = texts_of(text) if cell["cell_type"] == "code" else [(text, False)]
             found += [(block, path, branch and block == text.strip()) for text, branch in pairs for block in blocks(text)]
-    for path in sorted((ROOT / "hw3").glob("*.py")):
+    for path in sorted((ROOT / "hw3").rglob("*.py")):
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
-    for path in sorted((ROOT / "hw3").glob("*.html")):
+    for path in sorted((ROOT / "hw3").rglob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
     for path in sorted((ROOT / "results" / "audit").glob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
