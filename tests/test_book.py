@@ -145,7 +145,7 @@ EDITS = {
     "hw3/complexity.py": TESTED | {"complexity", "speed"},
     "hw3/pca.py": TESTED | {"pca", "inside"},
     "hw3/inside.py": {"inside"},
-    "hw3/audit.py": {"audit"},
+    "hw3/audit.py": {"audit", "results"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
     "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
@@ -157,7 +157,7 @@ EDITS = {
     "hw3/press/translate.py": set(),
     "hw3/press/language.html": set(),
     "book/locale/zh_TW.po": set(),
-    "results/audit/counts.json": {"audit"},
+    "results/audit/counts.json": {"audit", "results"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
