@@ -45,7 +45,9 @@ def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
     assert run.seconds == pytest.approx(sum(run.epoch_seconds))
     if run.recipe.views == 1:
         hits, n = run.hits()
-        assert run.history["val_accuracy"][-1] == pytest.approx(hits / n, abs=2 / n)
+        best, second = np.sort(run.predictions["held-out"][2])[:, -1:-3:-1].T
+        tied = int((best == second).sum())  # as float16 two probabilities may be equal, and the first one counts
+        assert abs(round(n * run.history["val_accuracy"][-1]) - hits) <= tied
     assert "/" not in run.device
 
 
