@@ -1,9 +1,10 @@
 """Intervals, matrices and verdicts, on cases small enough to check by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from hw3 import metrics
+from hw3 import metrics, plots
 from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD
 
 LABELS = np.array([0, 0, 0, 1, 3, 3])
@@ -168,3 +169,13 @@ def test_calibration_by_hand():
 
 def test_a_perfect_and_sure_network_is_calibrated():
     assert metrics.calibration_error(np.arange(7), np.eye(7)) == 0
+
+
+def test_a_table_says_percent_with_wilsons_interval():
+    assert metrics.in_percent(613, 1000) == "61.3 (58.2 to 64.3)"  # by hand: 61.26 +- 3.01
+
+
+def test_bins_of_a_few_faces_are_not_drawn():
+    table = pd.DataFrame({"confidence": [0.2, 0.5], "accuracy": [1.0, 0.5], "low": [0.2, 0.4], "high": [1.0, 0.6]})
+    line = plots.reliability({"CNN": table.assign(n=[plots.FEW - 1, plots.FEW])}).axes[0].lines[1]
+    assert list(line.get_xdata()) == [0.5]
