@@ -20,7 +20,7 @@ from scipy import sparse, stats
 from hw3 import faces
 from hw3.disk import ROOT, write_atomically
 from hw3.faces import identical
-from hw3.runs import check_recordable
+from hw3.runs import Run, check_recordable
 
 FOLDER = ROOT / "results" / "audit"  # counts.json and leaks.npz
 COARSE, FINE, SHIFT, ZOOM = 0.88, 0.94, 3, 1.08
@@ -93,6 +93,17 @@ def families(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def seen(family: np.ndarray, rows: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """Return which (n,) of the rows have a member of their family among the rows trained on."""
     return np.isin(family[rows], family[trained])
+
+
+def right_and_leaked(run: Run, part: str, family: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which (n,) faces of a part a run has right, and which are `seen` among the rows trained on."""
+    rows, labels, probabilities = run.predictions[part]
+    return probabilities.argmax(1) == labels, seen(family, rows, trained)
+
+
+def without(right: np.ndarray, leaked: np.ndarray) -> tuple[int, int]:
+    """Return how many of the faces that are not leaked are right, and of how many; right, leaked: bool (n,)."""
+    return int(right[~leaked].sum()), int((~leaked).sum())
 
 
 def split_leak(family: np.ndarray, held: int) -> float:

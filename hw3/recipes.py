@@ -23,7 +23,7 @@ class Recipe:
     weight_decay: float = 0.0  # decoupled, times the learning rate; not on biases and normalization
     warmup: float = 0.0  # share of all steps in which the learning rate of "cosine" rises from zero
     schedule: str = "constant"  # or "cosine": the learning rate falls to zero along half a cosine over the whole training
-    refine: int = 0  # last epochs, with a second cosine and distortions of half the size; included in epochs
+    refine: tuple = ()  # epochs of each further cosine at the end, with distortions of half the size; included in epochs
     loss: str = "stable"  # "stable" works on logits; "clipped" clips the probabilities at 1e-7, as Keras did in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
     norm_momentum: float = 0.99  # of BatchNorm's moving averages: they remember about 1 / (1 - momentum) steps
@@ -49,6 +49,9 @@ class Recipe:
             value = getattr(self, field.name)
             if field.type is float and type(value) is int:
                 object.__setattr__(self, field.name, value := float(value))
+            if field.type is tuple and not isinstance(value, tuple):  # one number, or JSON's list
+                value = tuple(value) if isinstance(value, list) else (value,) if value else ()
+                object.__setattr__(self, field.name, value)
             if not isinstance(value, field.type) or (field.type is int and isinstance(value, bool)):
                 raise ValueError(f"recipe: {field.name} is {value!r}, of the wrong type: its usual value is {field.default!r}")
             known = CHOICES.get(field.name, (value,))
@@ -60,7 +63,9 @@ class Recipe:
         for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}: less than 1 is needed")
-        if self.refine and (self.refine >= self.epochs or self.schedule != "cosine"):
+        if not all(type(n) is int and n > 0 for n in self.refine):
+            raise ValueError(f"recipe: refine is {self.refine}: numbers of epochs are needed, such as 50 or 50,50")
+        if self.refine and (sum(self.refine) >= self.epochs or self.schedule != "cosine"):
             raise ValueError(f"recipe: refine is {self.refine}: fewer than the {self.epochs} epochs and a cosine are needed")
 
 
@@ -141,6 +146,11 @@ def recipe(network: str, profile: str = "quick", name: str = "original", **chang
     if network not in RECIPES[name]:
         raise ValueError(f"recipe {name!r} is not for network {network!r}: it has {', '.join(RECIPES[name])}")
     return replace(Recipe(name=name, profile=profile), **RECIPES[name][network] | PROFILES[profile][network] | changes)
+
+
+def spoken(value: object) -> str:
+    """Return a field's value as a person types it, such that `change` reads it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def change(text: str) -> tuple[str, object]:

@@ -125,13 +125,16 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
-        again = steps * recipe.refine // recipe.epochs
-        steps -= again
+        again = [steps * epochs // recipe.epochs for epochs in recipe.refine]
+        steps -= sum(again)
         warm = round(recipe.warmup * steps)
         start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
         start = start if warm else {"initial_learning_rate": rate}
-        first = schedules.CosineDecay(decay_steps=steps - warm, **start)
-        rate = InTurn(first, steps, schedules.CosineDecay(rate, again)) if again else first
+        cosines = schedules.CosineDecay(decay_steps=steps - warm, **start)
+        for more in again:
+            cosines = InTurn(cosines, steps, schedules.CosineDecay(rate, more))
+            steps += more
+        rate = cosines
     decay = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **decay)
@@ -296,7 +299,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
-        model.get_layer("distortion").strength.assign(1.0 if epoch < recipe.epochs - recipe.refine else 0.5)
+        model.get_layer("distortion").strength.assign(1.0 if epoch < recipe.epochs - sum(recipe.refine) else 0.5)
         options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": verbose}
         with devices.scope() if devices else contextlib.nullcontext():
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +104,15 @@ def test_split_leak_of_one_pair_and_two_single_pictures():
     drawn = [np.random.default_rng(i).permutation(10) for i in range(4000)]
     simulated = np.mean([audit.seen(FAMILY, rows[:3], rows[3:]).mean() for rows in drawn])
     assert audit.split_leak(FAMILY, held=3) == pytest.approx(simulated, abs=0.02)
+
+
+def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked():
+    rows, labels = np.array([5, 6, 7, 8]), np.array([3, 0, 2, 1])
+    run = SimpleNamespace(predictions={"PrivateTest": (rows, labels, np.eye(7)[[3, 0, 2, 0]])})
+    right, leaked = audit.right_and_leaked(run, "PrivateTest", FAMILY, np.flatnonzero(PART == 0))
+    assert right.tolist() == [True, True, True, False]
+    assert leaked.tolist() == [True, False, True, False]  # families 0 and 1; 4 and 5 have nobody in Training
+    assert audit.without(right, leaked) == (1, 2)
 
 
 def test_inflation_by_hand():

@@ -147,6 +147,10 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("epochs=0", "at least 1"),
         ("loss=soft", "choose"),
         ("refine=6", "fewer than the 6 epochs"),
+        ("refine=3,3", "fewer than the 6 epochs"),
+        ("refine=half", "numbers of epochs"),
+        ("refine=1,-1", "numbers of epochs"),
+        ("refine=1.5", "numbers of epochs"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
 
@@ -164,10 +168,14 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     out = capsys.readouterr().out
     names = runs.recorded_names()
     assert names
-    for name in names:
-        assert f"python -m hw3 record {name} --profile" in out
+    made = [line.split()[5:] for line in out.splitlines() if line.startswith("made by: python -m hw3 record ")]
+    told = [cli.parser().parse_args(words) for words in made]
+    found = [run for name in names for run in runs.recorded(name)]
+    for options, run in zip(told, found, strict=True):  # each command, read as if typed, gives the run's own recipe
+        options.recipe = options.name.removesuffix(f"-{run.network}")
+        assert cli.chosen(options, run.network, seed=options.seeds - 1) == run.recipe
     final = [name for name in names if not name.startswith("without-")]
-    assert out.count("PublicTest: accuracy") == sum(len(runs.recorded(name)) for name in names)
+    assert out.count("PublicTest: accuracy") == len(found)
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in final)
 
 

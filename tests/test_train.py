@@ -236,6 +236,10 @@ def test_schedules_rise_and_fall_as_their_names_say():
     assert rates(twice, [0, 5, 10, 30, 49, 50, 75, 100]) == pytest.approx(
         [0, 0.0005, 0.001, 0.0005, 1.54e-6, 0.001, 0.0005, 0], abs=1e-8
     )
+    thrice = replace(TINY, schedule="cosine", epochs=10, refine=(2, 4))
+    assert rates(thrice, [0, 20, 40, 50, 60, 80, 100]) == pytest.approx(
+        [0.001, 0.0005, 0.001, 0.0005, 0.001, 0.0005, 0], abs=1e-8
+    )
 
 
 def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
