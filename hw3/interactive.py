@@ -39,15 +39,17 @@ class Interactive:
     stands below in small print, and then more HTML.
     """
 
-    # In the page, text takes the color of the text around it, also when the reader changes the theme.
-    FOLLOW_THEME = """
-        const figure = document.getElementById("{plot_id}");
+    # In the page, text takes the color of the text around it, also when the reader changes the theme, and the plot the width of
+    # its box, also when that changes without the window: by a bar that scrolls the page, or a sidebar that is put away.
+    FOLLOW_PAGE = """
+        const figure = document.getElementById("{plot_id}"), box = figure.parentElement;
         const follow = () => {
-            const page = getComputedStyle(figure.parentElement), color = page.color;
+            const page = getComputedStyle(box), color = page.color;
             const ground = page.getPropertyValue("--pst-color-background").trim() || "#fff";
             Plotly.update(figure, {"textfont.color": color}, {"font.color": color, "hoverlabel.bgcolor": ground});
         };
         new MutationObserver(follow).observe(document.documentElement, {attributeFilter: ["data-theme"]});
+        new ResizeObserver(() => box.clientWidth && Plotly.Plots.resize(figure)).observe(box);
         follow();"""
 
     def __init__(self, figure: go.Figure, picture: Figure, note: str = "", below: str = ""):
@@ -72,7 +74,7 @@ class Interactive:
                 "displayModeBar": self.figure.layout.dragmode is not False,
                 "modeBarButtonsToRemove": ["sendChartToCloud"],  # pages ask no other host
             },
-            post_script=self.FOLLOW_THEME,
+            post_script=self.FOLLOW_PAGE,
         )
         return {
             "application/vnd.plotly.v1+json": json.loads(alone.to_json()),

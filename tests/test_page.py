@@ -467,6 +467,23 @@ def test_plots_follow_the_theme(html, browser):
             assert barriers(tab, ["color-contrast"]) == []
 
 
+def test_plots_are_as_wide_as_their_boxes_also_without_the_sidebar(html, browser):
+    """A plot that is wider is cut off at the right; the window's own size does not change here."""
+    widths = """() => [...document.querySelectorAll(".hw3-plot")].map(
+        box => [box, box.querySelector(".main-svg")].map(e => Math.round(e.getBoundingClientRect().width)))"""
+    settled = f"() => ({widths})().every(([box, plot]) => box === plot)"
+    context = browser.new_context(viewport=WIDE, reduced_motion="reduce")
+    tab = context.new_page()
+    tab.goto((html / "book" / "results.html").as_uri())
+    tab.wait_for_function(settled)
+    before = tab.evaluate(widths)
+    tab.locator("button.primary-toggle:visible").click()
+    tab.wait_for_function("before => document.querySelector('.hw3-plot').clientWidth > before + 100", arg=before[0][0])
+    tab.wait_for_function(settled)
+    context.close()
+    assert len(before) == 2
+
+
 def test_no_button_of_a_plot_sends_it_to_another_host(html, browser):
     with opened(browser, html / "book" / "pca.html") as (tab, _):
         buttons = tab.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
