@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import CAN_ISOLATE, ISOLATE, make
 from markdown_it.renderer import RendererHTML
@@ -53,6 +54,20 @@ def test_odd_file_names_reach_the_page_as_text(name):
     page = parser.render(f"Read from {plots.plain(name)} today.")
     assert re.findall(r"<[^>]*>", page) == ["<p>", "</p>"]
     assert html.unescape(page) == f"<p>Read from {name} today.</p>\n"
+
+
+def test_table_gives_words_the_left_and_long_ones_room_and_is_the_same_each_time():
+    frame = pd.DataFrame({"run": ["a", "b"], "n": [1234, 5], "why": ["a <b>", "x" * 41], "p": ["1.5 (1 to 2)", "2"]})
+    made = plots.table(frame).to_html()
+    assert "<b>" not in made
+    assert "1,234" in made
+    styles = [" ".join(found) for found in re.findall(r"#T_\w+ +(\S+) \{\s*([^;}]*);\s*\}", made)]
+    assert {".col0 text-align: left", ".col2 text-align: left", ".col2 min-width: 14em", "td white-space: normal"} <= {*styles}
+    assert not any(".col1" in style or ".col3" in style for style in styles)
+    assert plots.table(frame).to_html() == made
+    short = plots.table(frame.drop(columns="why")).to_html()
+    assert "min-width" not in short
+    assert "white-space: nowrap" in short
 
 
 def failing(tmp_path):
