@@ -40,7 +40,7 @@ class Interactive:
     """
 
     # In the page, text takes the color of the text around it, also when the reader changes the theme, and the plot the width of
-    # its box, also when that changes without the window: by a bar that scrolls the page, or a sidebar that is put away.
+    # its box, also when that changes without the window: by a sidebar that is put away, or the padding that the dark theme adds.
     FOLLOW_PAGE = """
         const figure = document.getElementById("{plot_id}"), box = figure.parentElement;
         const follow = () => {

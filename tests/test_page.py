@@ -472,7 +472,7 @@ def test_plots_are_as_wide_as_their_boxes_also_without_the_sidebar(html, browser
     widths = """() => [...document.querySelectorAll(".hw3-plot")].map(
         box => [box, box.querySelector(".main-svg")].map(e => Math.round(e.getBoundingClientRect().width)))"""
     settled = f"() => ({widths})().every(([box, plot]) => box === plot)"
-    context = browser.new_context(viewport=WIDE, reduced_motion="reduce")
+    context = browser.new_context(viewport=WIDE, color_scheme="dark", reduced_motion="reduce")
     tab = context.new_page()
     tab.goto((html / "book" / "results.html").as_uri())
     tab.wait_for_function(settled)
