@@ -1,4 +1,4 @@
-"""hw3: the helper module of an executable homework report on emotions in 48x48 grey faces (FER2013).
+"""hw3: the helper module of an executable homework report on emotions in 48x48 gray faces (FER2013).
 
 Read it along the way of the data: faces -> recipes -> models -> train -> runs -> metrics -> plots. Then what a chapter needs:
 complexity, pca, claims (with original), inside, audit, votes, bench, demo, interactive (plots to play with), drawn (the faces

@@ -27,7 +27,7 @@ def chosen(options, network: str, seed: int | None = None):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(prog="python -m hw3", description="Seven emotions in 48x48 grey faces: the report's helper.")
+    top = argparse.ArgumentParser(prog="python -m hw3", description="Seven emotions in 48x48 gray faces: the report's helper.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name, text, *networks):

@@ -98,8 +98,8 @@ def javascript(functions) -> str:
             match statement:
                 case ast.Expr(ast.Constant()):  # a docstring
                     pass
-                case ast.Expr(ast.Call(ast.Name("_over"), [ast.Name(at), alpha, grey])):
-                    yield f"{at} += ({value(alpha)}) * (({value(grey)}) - {at});"
+                case ast.Expr(ast.Call(ast.Name("_over"), [ast.Name(at), alpha, gray])):
+                    yield f"{at} += ({value(alpha)}) * (({value(gray)}) - {at});"
                 case ast.Expr(ast.Call()) | ast.AugAssign():
                     yield f"{ast.unparse(statement)};"
                 case ast.Assign([target], result):

@@ -1,4 +1,4 @@
-"""The drawn faces: the project's own 48x48 grey faces, made from numbers, for where FER2013 may not go.
+"""The drawn faces: the project's own 48x48 gray faces, made from numbers, for where FER2013 may not go.
 
 An expression is a set of action units (AU), the muscle movements of the Facial Action Coding System: Ekman & Friesen (1978),
 Consulting Psychologists Press; second edition by Ekman, Friesen & Hager (2002), Research Nexus. How far a unit moves a line
@@ -7,7 +7,7 @@ here is judged by eye. Nothing learned from these faces says anything about peop
 The page "Try your face" draws with the same code: hw3/demo.py turns _soft to _mouth into JavaScript.
 
 Every step works on a block of faces at once. A face has its own coordinates: x to the right, y down, in pixels at scale 1, from
-the middle of the head. Shapes are soft signed distances (negative inside), laid over an albedo (the grey of each material).
+the middle of the head. Shapes are soft signed distances (negative inside), laid over an albedo (the gray of each material).
 """
 
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ EXPRESSIONS = (4, 5, 7, 23), (9, 15, 16), (1, 2, 4, 5, 7, 20, 26), (6, 12), (1, 
 COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 NEUTRAL = 6
 # What differs between two pictures apart from the expression: name = (low, high), each uniform. Lengths in pixels of
-# the face, turn as a sine (15 degrees at most), greys from 0 to 1. A low below 0 may mean that only some faces have it.
+# the face, turn as a sine (15 degrees at most), grays from 0 to 1. A low below 0 may mean that only some faces have it.
 TRAITS = dict(  # noqa: C408 (keywords keep the table readable)
     # pose, in the picture's plane and out of it (the features slide over the head, the far eye narrows); light
     shift_x=(-4, 4), shift_y=(-4, 4), scale=(0.95, 1.2), turn=(-0.26, 0.26), yaw=(-1, 1), pitch=(-1, 1), light_x=(-0.9, 0.9),
@@ -110,9 +110,9 @@ def _bump(x):
     return np.maximum(1 - x * x, 0)
 
 
-def _over(picture, alpha, grey):
-    """Lay a grey over the picture, in place."""
-    picture += alpha * (grey - picture)
+def _over(picture, alpha, gray):
+    """Lay a gray over the picture, in place."""
+    picture += alpha * (gray - picture)
 
 
 def _picture(t, au, rng):

@@ -139,7 +139,7 @@ def is_table(path: str | Path) -> bool:
 
 
 def picture(path: str | Path) -> np.ndarray:
-    """Return any picture as a face, uint8 (48, 48): its middle square, turned upright, in grey. Raises FacesError."""
+    """Return any picture as a face, uint8 (48, 48): its middle square, turned upright, in gray. Raises FacesError."""
     with _one_line(path), open(path, "rb") as file:
         try:
             image = ImageOps.exif_transpose(Image.open(file)).convert("L")
@@ -351,7 +351,7 @@ def _read_images(files):
 
 
 def _read_image(path):
-    """Return the image as Pillow's 8-bit grey; one with colors is read only if all of them are grey and opaque."""
+    """Return the image as Pillow's 8-bit gray; one with colors is read only if all of them are gray and opaque."""
     with open(path, "rb") as file:
         data = file.read(100_000)  # far more than 48 x 48 pixels need
     png = data.startswith(b"\x89PNG")
@@ -369,7 +369,7 @@ def _read_image(path):
             return red
         found += " with colors or transparency"
     if found != "48x48 L":
-        raise _bad(_name(path, 3), found, "48x48 L (8-bit grey)", "convert it, or move it away")
+        raise _bad(_name(path, 3), found, "48x48 L (8-bit gray)", "convert it, or move it away")
     return image
 
 

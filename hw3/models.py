@@ -1,6 +1,6 @@
 """The networks of the report, readable as its own tables.
 
-All take grey faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of the seven emotions, shape
+All take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of the seven emotions, shape
 (batch, 7). The softmax is a layer of its own, so that training can take the logits before it. Architectures and sizes: the
 original report of 2018, questions 1 and 2. The residual dense network is ours.
 """

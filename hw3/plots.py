@@ -163,7 +163,7 @@ def pca_view(x, mean, axes, rebuilt, lengths) -> Figure:
 
 
 def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
-    """Draw grey faces (n, 48, 48) uint8 in a grid, each under its title; note says what they are."""
+    """Draw gray faces (n, 48, 48) uint8 in a grid, each under its title; note says what they are."""
     same = Counter(" ".join(title.split()) for title in titles)
     told = ", ".join(f"{title} ({n})" if n > 1 else title for title, n in same.items())
     label = f"A sheet of {len(images)} gray faces in {-(-len(images) // columns)} rows, titled: {told}."
