@@ -20,6 +20,7 @@ from IPython import get_ipython
 from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from pandas.io.formats.style import Styler
 from PIL import Image
@@ -400,6 +401,9 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     return under(figure, note)
 
 
+PLACES = (5, 3), (5, -9), (-5, 3), (-5, -9)  # where a name may stand beside its point, in points (1/72 inch)
+
+
 def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     """Draw the rate of each pair of emotions against the distance of their means; table: pair, distance, rate, claimed (bool)."""
     figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
@@ -407,13 +411,19 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
         rows = table[table["claimed"] == claimed]
         ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
-    named = table[table["claimed"]].assign(near=lambda t: t["distance"].round(1)).sort_values(["near", "rate"])
-    for i, row in enumerate(named.itertuples()):
-        above = (5, -9) if i % 2 else (5, 3)  # neighbors' names keep apart
-        ax.annotate(row.pair, (row.distance, row.rate), xytext=above, textcoords="offset points", fontsize=7.5)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
     ax.legend()
+    figure.draw_without_rendering()  # from here on boxes are known in pixels
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in ax.transData.transform(table[["distance", "rate"]])]
+    for row in table[table["claimed"]].itertuples():
+        look = {"xy": (row.distance, row.rate), "textcoords": "offset points", "fontsize": 7.5}
+        tried = [ax.annotate(row.pair, xytext=(x, y), ha="left" if x > 0 else "right", **look) for x, y in PLACES]
+        boxes = [text.get_window_extent() for text in tried]
+        best = min(range(len(tried)), key=lambda i: boxes[i].count_overlaps(taken))
+        taken.append(boxes[best])
+        for text in tried[:best] + tried[best + 1 :]:
+            text.remove()
     ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
     told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
     figure.set_label(f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}.")

@@ -5,10 +5,11 @@ import os
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers, ops
 
-from hw3 import drawn, faces, inside, models, runs, train
+from hw3 import drawn, faces, inside, models, plots, runs, train
 from hw3.disk import digest
 from hw3.inside import BANDS
 from hw3.metrics import FEAR, HAPPY, NEUTRAL, SAD
@@ -213,3 +214,14 @@ def test_fer2013_gives_the_recorded_predictions():
     private = faces.load(os.path.join(os.environ["HW3_TEST_FER2013"], "fer2013.csv")).only("PrivateTest")
     predicted = train.predict(runs.load_small()[0], private.images[:256]).argmax(1)
     assert (predicted == inside.recorded()[1]["covered/nothing"][:256]).mean() > 0.98  # ties may fall otherwise elsewhere
+
+
+def test_names_of_crowded_pairs_do_not_overlap():
+    distance, rate = [0.5, 0.52, 0.55, 0.6, 0.62, 1.5], [0.1, 0.1, 0.09, 0.1, 0.09, 0.02]
+    table = pd.DataFrame(
+        {"pair": [f"pair {i}" for i in range(6)], "distance": distance, "rate": rate, "claimed": [True] * 5 + [False]}
+    )
+    ax = plots.pairs_apart(table).axes[0]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == [f"pair {i}" for i in range(5)]
+    assert [box.count_overlaps(boxes) for box in boxes] == [1] * 5, "each overlaps itself only"
