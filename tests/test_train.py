@@ -165,6 +165,9 @@ def test_the_last_epochs_refine_with_half_the_distortion(few, monkeypatch):
     monkeypatch.setattr(train, "evaluate", look)
     train.train("dnn", few, replace(TINY, epochs=4, refine=2, schedule="cosine", tests=False), verbose=0)
     assert seen == [[1, 0.0005], [1, 0.001], [0.5, 0.0005], [0.5, 0]], "the second cosine starts as high as the first"
+    made.clear(), seen.clear()
+    train.train("dnn", few, replace(TINY, epochs=4, refine=(1, 2), schedule="cosine", tests=False), verbose=0)
+    assert [strength for strength, _ in seen] == [1, 0.5, 0.5, 0.5], "in every cosine but the first"
 
 
 def test_more_views_are_averaged_and_other_numbers_refused(few):
