@@ -27,6 +27,7 @@ class Recipe:
     loss: str = "stable"  # "stable" works on logits; "clipped" clips the probabilities at 1e-7, as Keras did in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
     norm_momentum: float = 0.99  # of BatchNorm's moving averages: they remember about 1 / (1 - momentum) steps
+    precise_norm: bool = False  # after the training, BatchNorm takes its means and variances anew, over undistorted faces
     precision: str = "float32"  # or "mixed_bfloat16": what a GPU multiplies fastest
     flip: bool = True
     rotation: float = 20.0
@@ -84,7 +85,7 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.1, "batch": 256, "weight_decay": 5
 # Identical pictures stay on one side of their split.
 MODERN = {
     "cnn": {"smoothing": 0.1, "shift": 4.0, "rotation": 15.0, "shear": 0.0, "cutout": 16.0, "views": 10, "epochs": 150}
-    | {"precision": "mixed_bfloat16", "together": True}
+    | {"precision": "mixed_bfloat16", "together": True, "precise_norm": True}
     | SGD
     | {"batch": 128, "learning_rate": 0.05},
     "dnn": {"smoothing": 0.1, "shift": 2.0, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "views": 2, "epochs": 200}
@@ -109,10 +110,11 @@ WITHOUT = {
     "decay": {"weight_decay": 0.0},
     "views": {"views": 1},
     "cutout": {"cutout": 0.0},  # CNN only
+    "precise": {"precise_norm": False},  # CNN only
     "residual": {"architecture": "original"},  # DNN only
 }
 for _what, _changes in WITHOUT.items():
-    _networks = {"cutout": ("cnn",), "residual": ("dnn",)}.get(_what, ("cnn", "dnn"))
+    _networks = {"cutout": ("cnn",), "precise": ("cnn",), "residual": ("dnn",)}.get(_what, ("cnn", "dnn"))
     RECIPES[f"without-{_what}"] = {n: MODERN[n] | {"epochs": 15} | _changes for n in _networks}
 ENSEMBLE = 9  # networks, as in the original: the CNN of "modern" with the seeds 0 to 8
 

@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,7 @@ class Run:
     seconds: float
     epoch_seconds: list[float]
     date: str
+    final: dict[str, float] = field(default_factory=dict)  # the same val_ values after "precise_norm", where the recipe has it
     note: str = ""  # what a person must know of this run beside all that; printed where the recorded runs are listed
 
     def predicted(self, part: str = "held-out") -> tuple[np.ndarray, np.ndarray]:

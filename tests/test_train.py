@@ -16,6 +16,7 @@ import pytest
 from hw3 import runs, train
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
+from hw3.models import NETWORKS
 from hw3.recipes import PROFILES, RECIPES, Recipe, recipe
 
 NO_FACES = np.zeros((1, 48, 48), np.uint8)
@@ -168,6 +169,35 @@ def test_the_last_epochs_refine_with_half_the_distortion(few, monkeypatch):
     made.clear(), seen.clear()
     train.train("dnn", few, replace(TINY, epochs=4, refine=(1, 2), schedule="cosine", tests=False), verbose=0)
     assert [strength for strength, _ in seen] == [1, 0.5, 0.5, 0.5], "in every cosine but the first"
+
+
+def test_precise_norm_takes_the_statistics_of_all_undistorted_batches_alike():
+    images = np.random.default_rng(0).integers(0, 256, (23, 48, 48), dtype=np.uint8)
+    network = NETWORKS["dnn"]["residual"]()
+    network.get_layer("norm1").moving_mean.assign(np.full(1024, 9.0))  # of a training: forgotten
+    kernels = network.get_layer("stem").get_weights()
+    train.precise_norm(network, images, 10)
+    pixels = images[:20].reshape(20, -1) / 255  # three do not fill a batch
+    standard = (pixels - pixels.mean(1, keepdims=True)) / np.sqrt(pixels.var(1, keepdims=True) + 1e-3)  # Keras's epsilon
+    seen = (standard @ kernels[0] + kernels[1]).reshape(2, 10, -1)
+    _, _, mean, variance = network.get_layer("norm1").get_weights()
+    np.testing.assert_allclose(mean, seen.mean((0, 1)), atol=1e-3)
+    np.testing.assert_allclose(variance, seen.var(1).mean(0), rtol=1e-3)
+    assert all(np.array_equal(a, b) for a, b in zip(kernels, network.get_layer("stem").get_weights(), strict=True))
+
+
+def test_a_run_with_precise_norm_says_what_it_reached_after_it(few, tmp_path):
+    precise = replace(TINY, architecture="residual", precise_norm=True, tests=False)
+    run, _ = train.train("dnn", few, precise, verbose=0)
+    assert run.final["val_accuracy"] == pytest.approx(run.hits()[0] / 20)
+    again, _ = train.train("dnn", few, precise, verbose=0)
+    assert np.array_equal(run.predictions["held-out"][2], again.predictions["held-out"][2])
+    without, _ = train.train("dnn", few, replace(precise, precise_norm=False), verbose=0)
+    assert without.final == {}
+    assert without.history == run.history
+    assert without.history["val_loss"][-1] != run.final["val_loss"]
+    runs.save(run, tmp_path / "run")
+    assert runs.load(tmp_path / "run").final == run.final
 
 
 def test_more_views_are_averaged_and_other_numbers_refused(few):
