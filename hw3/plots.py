@@ -379,29 +379,44 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
 
 def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     """Draw maps (n, 2) of faces side by side, colored by their labels (n,), with a line between the means of each pair (i, j)."""
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure, middles = Figure(figsize=(WIDTH, 4.2), layout="constrained"), []
     for ax, (title, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
         means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
         for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
             ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
         for i, j in pairs:
             ax.plot(*means[[i, j]].T, color="0.2", lw=1)
-        for e in np.flatnonzero(np.isfinite(means[:, 0])):
-            ax.text(
-                *means[e], names[e], ha="center", va="center", fontsize=7.5, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1}
-            )
         ax.set(xticks=[], yticks=[], title=title)
+        middles.append((ax, [(*means[e], names[e]) for e in np.flatnonzero(np.isfinite(means[:, 0]))]))
     handles, told = ax.get_legend_handles_labels()
     figure.legend(handles, told, loc="outside upper center", ncols=len(names), fontsize=7.5, handletextpad=0.1, columnspacing=1)
+    for ax, named in middles:
+        name_points(ax, named, ABOVE_EACH_OTHER, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1})
     marked = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
     figure.set_label(
         f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: {' and '.join(maps)}. "
-        f"A name stands at the median of each emotion; lines join {marked}."
+        f"A name stands at the median of each emotion or above or below it; lines join {marked}."
     )
     return under(figure, note)
 
 
-PLACES = (5, 3), (5, -9), (-5, 3), (-5, -9)  # where a name may stand beside its point, in points (1/72 inch)
+# Where a name may stand, from its point, in points (1/72 inch).
+BESIDE = (5, 3), (5, -9), (-5, 3), (-5, -9)
+ABOVE_EACH_OTHER = tuple((0, sign * 3.5 * i - 2.5) for i in range(9) for sign in (1, -1))
+
+
+def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **look) -> None:
+    """Write the name of each (x, y, name) at the first place where it covers the fewest names and taken boxes (in pixels)."""
+    ax.figure.draw_without_rendering()  # from here on boxes are known in pixels
+    taken = list(taken)
+    for x, y, name in named:
+        sides = [{"xytext": place, "ha": ("right", "center", "left")[int(np.sign(place[0])) + 1]} for place in places]
+        tried = [ax.annotate(name, (x, y), textcoords="offset points", fontsize=7.5, **side, **look) for side in sides]
+        boxes = [text.get_window_extent() for text in tried]
+        best = min(range(len(tried)), key=lambda i: boxes[i].count_overlaps(taken))
+        taken.append(boxes[best])
+        for text in tried[:best] + tried[best + 1 :]:
+            text.remove()
 
 
 def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
@@ -414,16 +429,10 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
     ax.legend()
-    figure.draw_without_rendering()  # from here on boxes are known in pixels
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in ax.transData.transform(table[["distance", "rate"]])]
-    for row in table[table["claimed"]].itertuples():
-        look = {"xy": (row.distance, row.rate), "textcoords": "offset points", "fontsize": 7.5}
-        tried = [ax.annotate(row.pair, xytext=(x, y), ha="left" if x > 0 else "right", **look) for x, y in PLACES]
-        boxes = [text.get_window_extent() for text in tried]
-        best = min(range(len(tried)), key=lambda i: boxes[i].count_overlaps(taken))
-        taken.append(boxes[best])
-        for text in tried[:best] + tried[best + 1 :]:
-            text.remove()
+    points = table[["distance", "rate"]]
+    figure.draw_without_rendering()
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in ax.transData.transform(points)]
+    name_points(ax, list(zip(*points[table["claimed"]].T.values, table["pair"][table["claimed"]], strict=True)), BESIDE, taken)
     ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
     told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
     figure.set_label(f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}.")

@@ -225,3 +225,11 @@ def test_names_of_crowded_pairs_do_not_overlap():
     boxes = [text.get_window_extent() for text in ax.texts]
     assert [text.get_text() for text in ax.texts] == [f"pair {i}" for i in range(5)]
     assert [box.count_overlaps(boxes) for box in boxes] == [1] * 5, "each overlaps itself only"
+
+
+def test_names_of_emotions_whose_middles_lie_together_do_not_overlap():
+    points = np.random.default_rng(0).normal(size=(140, 2))  # seven emotions in one cloud
+    for ax in plots.class_maps({"one": points, "two": points}, np.arange(140) % 7, faces.EMOTIONS, [(0, 1)]).axes:
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert [text.get_text() for text in ax.texts] == list(faces.EMOTIONS)
+        assert [box.count_overlaps(boxes) for box in boxes] == [1] * 7
