@@ -86,7 +86,7 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.1, "batch": 256, "weight_decay": 5
 # Identical pictures stay on one side of their split.
 MODERN = {
     "cnn": {"smoothing": 0.1, "shift": 4.0, "rotation": 15.0, "shear": 0.0, "cutout": 16.0, "views": 10}
-    | {"epochs": 200, "refine": (50, 60, 50)}  # warm restarts: Loshchilov and Hutter 2017, arXiv 1608.03983
+    | {"epochs": 150, "refine": (50, 60)}  # warm restarts: Loshchilov and Hutter 2017, arXiv 1608.03983
     | {"precision": "mixed_bfloat16", "together": True, "precise_norm": True}
     | SGD
     | {"batch": 128, "learning_rate": 0.05},
