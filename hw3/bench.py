@@ -59,7 +59,8 @@ def ours(images, labels, batch: int, precision: str):
 
 def keras_fit(images, labels, batch: int, precision: str):
     """What most notebooks do: float images in an array, fitted with Keras's defaults, not distorted."""
-    with mock.patch.object(models, "BatchNormalization", keras.layers.BatchNormalization):
+    plain = {name: getattr(keras.layers, name) for name in ("BatchNormalization", "MaxPooling2D")}
+    with mock.patch.multiple(models, **plain):
         model = models.cnn()
     model.compile(keras.optimizers.SGD(0.01, **PLAIN_SGD), "categorical_crossentropy", metrics=["accuracy"])
     x, y = images[..., None].astype(np.float32) / 255, np.eye(models.CLASSES, dtype=np.float32)[labels]

@@ -6,7 +6,7 @@ original report of 2018, questions 1 and 2. The residual dense network is ours.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
 CNN_HEAD = (512, 256)
@@ -17,21 +17,45 @@ DROPOUT = 0.3
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras's batch normalization; on TensorFlow it learns from pictures (n, h, w, c) in one fused operation.
+    """Keras's batch normalization, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
 
-    Keras's own takes a third of a training step of the CNN on a CPU. The moving variance is the sample's, over n - 1.
+    On TensorFlow one fused operation: Keras's own takes a third of a training step of the CNN on a CPU. The moving variance is
+    the sample's, over n - 1. On JAX mean and variance come from one reading of the pictures, not two: 7% of a step on a H200.
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable and len(inputs.shape) == 4 and keras.backend.backend() == "tensorflow"):
+        backend = keras.backend.backend()
+        if not (training and self.trainable and len(inputs.shape) == 4 and backend in ("tensorflow", "jax")):
             return super().call(inputs, training=training, mask=mask)
-        from tensorflow import raw_ops
+        if backend == "tensorflow":
+            from tensorflow import raw_ops
 
-        options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
-        outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, **options)
+            options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
+            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, **options)
+        else:
+            x = ops.cast(inputs, "float32")
+            mean = ops.mean(x, (0, 1, 2))
+            variance = ops.maximum(ops.mean(ops.square(x), (0, 1, 2)) - ops.square(mean), 0)
+            scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+            outputs = ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
         for average, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + now * (1 - self.momentum))
         return outputs
+
+
+class MaxPooling2D(layers.MaxPooling2D):
+    """Keras's max pooling of pictures (n, h, w, c) over 2x2 windows; on JAX of even sides by two comparisons.
+
+    XLA scatters the gradient of Keras's own into place, which costs 15% of a training step of the CNN on a H200.
+    """
+
+    def call(self, inputs):
+        h, w, c = inputs.shape[1:]
+        if keras.backend.backend() != "jax" or h % 2 or w % 2:
+            return super().call(inputs)
+        x = ops.reshape(inputs, (-1, h // 2, 2, w // 2, 2, c))
+        x = ops.maximum(x[:, :, 0], x[:, :, 1])
+        return ops.maximum(x[..., 0, :], x[..., 1, :])
 
 
 def cnn() -> keras.Model:
@@ -42,7 +66,7 @@ def cnn() -> keras.Model:
             model.add(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
             model.add(BatchNormalization(name=f"norm{block}_{i}"))
             model.add(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
-        model.add(layers.MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
+        model.add(MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
         model.add(layers.Dropout(DROPOUT, name=f"drop{block}"))
     model.add(layers.Flatten(name="flatten"))
     for i, width in enumerate(CNN_HEAD, 1):

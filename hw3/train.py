@@ -24,7 +24,7 @@ from hw3.runs import Run, versions
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
-EVALUATED = 128  # faces at once where none is learned from; short batches are filled up, so that one compiled step serves all
+EVALUATED = 128, 1024  # faces at once where none is learned from, on a CPU and on a GPU: one compiled step serves all
 SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is saved; writing the state takes a second
 
 
@@ -111,30 +111,14 @@ def clipped_loss(labels, probabilities):
     return -ops.log(ops.clip(ops.sum(labels * probabilities, axis=-1), CLIP, 1 - CLIP))
 
 
-class InTurn(schedules.LearningRateSchedule):
-    """A first schedule for so many steps, then a second from its beginning."""
-
-    def __init__(self, first: schedules.LearningRateSchedule, steps: int, second: schedules.LearningRateSchedule):
-        self.first, self.steps, self.second = first, steps, second
-
-    def __call__(self, step):
-        return ops.where(step < self.steps, self.first(step), self.second(ops.maximum(step - self.steps, 0)))
-
-
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
-        again = [steps * epochs // recipe.epochs for epochs in recipe.refine]
-        steps -= sum(again)
         warm = round(recipe.warmup * steps)
         start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
         start = start if warm else {"initial_learning_rate": rate}
-        cosines = schedules.CosineDecay(decay_steps=steps - warm, **start)
-        for more in again:
-            cosines = InTurn(cosines, steps, schedules.CosineDecay(rate, more))
-            steps += more
-        rate = cosines
+        rate = schedules.CosineDecay(decay_steps=steps - warm, **start)
     decay = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **decay)
@@ -196,13 +180,14 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)][: max(1, views // 2)]
-    fill = -len(images) % EVALUATED  # whole batches only: each other size would be compiled anew
+    size = EVALUATED[accelerators() > 0]
+    fill = -len(images) % size  # whole batches only: each other size would be compiled anew
     padded = np.pad(np.pad(images, ((0, fill), (0, 0), (0, 0))), ((0, 0), (2, 2), (2, 2)), "edge")
     total = np.zeros((len(padded), 7), np.float32)
     for dy, dx in shifts:
         seen = padded[:, 2 + dy : 50 + dy, 2 + dx : 50 + dx, None]
         for flipped in (seen, seen[:, :, ::-1])[: min(views, 2)]:
-            total += network.predict(**feed(EVALUATED, flipped / np.float32(255)), verbose=0)
+            total += network.predict(**feed(size, flipped / np.float32(255)), verbose=0)
     return total[: len(images)] / views
 
 
@@ -312,8 +297,9 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
-        model.get_layer("distortion").strength.assign(1.0 if epoch < recipe.epochs - sum(recipe.refine) else 0.5)
-        options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": verbose}
+        model.get_layer("distortion").strength.assign(1.0 if epoch < round((1 - recipe.gentle) * recipe.epochs) else 0.5)
+        shown = 2 if verbose and accelerators() else verbose  # on a GPU an epoch is too short for a moving bar
+        options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": shown}
         with devices.scope() if devices else contextlib.nullcontext():
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
         network.set_weights(fitted.get_weights())

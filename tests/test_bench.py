@@ -221,7 +221,7 @@ def test_loading_leaves_the_build_folder_alone(monkeypatch):
 
 
 def fake(seed, seconds, accuracy):
-    recipe = recipes.recipe("cnn", "full", "modern", epochs=len(seconds), refine=(), batch=100, seed=seed)
+    recipe = recipes.recipe("cnn", "full", "modern", epochs=len(seconds), batch=100, seed=seed)
     made = dict.fromkeys(("data", "fingerprint", "date"), "")
     history = {"val_accuracy": accuracy}
     return runs.Run(

@@ -85,6 +85,24 @@ def test_batch_normalization_learns_as_keras_own_does_whatever_operation_it_uses
         np.testing.assert_allclose(ours, theirs, rtol=4e-3)  # the fused operation's variance is the sample's: n / (n - 1) times
 
 
+def test_max_pooling_pools_and_learns_as_keras_own_does_whatever_operation_it_uses():
+    rng = np.random.default_rng(0)
+    images, weights = rng.normal(size=(8, 4, 6, 2)).astype(np.float32), rng.normal(size=(8, 2, 3, 5)).astype(np.float32)
+    kernel, found = rng.normal(size=(2, 5)).astype(np.float32), []
+    for kind in (models.MaxPooling2D, keras.layers.MaxPooling2D):
+        before = keras.layers.Dense(5)
+        model = keras.Sequential([keras.Input((4, 6, 2)), before, kind(2, strides=2, padding="same")])
+        model.compile(keras.optimizers.SGD(0.1), lambda y, outputs: keras.ops.sum(y * outputs))
+        before.set_weights([kernel, np.zeros(5)])
+        pooled = model.predict(images, verbose=0)
+        model.train_on_batch(images, weights)
+        found.append([pooled, *before.get_weights()])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    odd = rng.normal(size=(1, 5, 4, 2)).astype(np.float32)
+    assert models.MaxPooling2D(2, strides=2, padding="same")(odd).shape == (1, 3, 2, 2)
+
+
 def test_leaky_relu_multiplies_negative_values_by_0_3():
     layer = models.cnn().get_layer("relu1_1")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(np.array([-1.0, 2.0], np.float32))), [-0.3, 2], rtol=1e-6)
