@@ -23,26 +23,27 @@ ROUNDING = 0.005  # what is stated as 69% may be 68.5%
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs to test claims on: the best CNN and DNN, the original's stack of dense layers by loss, and the part that counts."""
+    """Runs to test claims on: the best CNN and DNN, the original's CNN and by loss its DNN, and the part that counts."""
 
     cnn: Run
     dnn: Run
+    again: Run  # the CNN by the original's recipe
     stacks: dict[str, Run]
     part: str
 
 
 def recorded() -> Evidence:
     """Return the recorded runs on FER2013's PrivateTest."""
-    found = {name: runs.recorded(name)[0] for name in ("modern-cnn", "modern-dnn", "original-dnn", "clipped-dnn")}
-    cnn, dnn, stable, clipped = found.values()
-    return Evidence(cnn, dnn, {"stable loss": stable, "clipped loss": clipped}, "PrivateTest")
+    found = {name: runs.recorded(name)[0] for name in ("modern-cnn", "modern-dnn", "original-cnn", "original-dnn", "clipped-dnn")}
+    cnn, dnn, again, stable, clipped = found.values()
+    return Evidence(cnn, dnn, again, {"stable loss": stable, "clipped loss": clipped}, "PrivateTest")
 
 
 def own(faces, profile: str) -> Evidence:
     """Return the reader's own runs on their held-out faces; those that are not on disk are trained."""
     dnn, clipped = (runs.obtain("dnn", faces, recipe("dnn", profile, loss=loss)) for loss in ("stable", "clipped"))
     cnn = runs.obtain("cnn", faces, recipe("cnn", profile))
-    return Evidence(cnn, dnn, {"stable loss": dnn, "clipped loss": clipped}, "held-out")
+    return Evidence(cnn, dnn, cnn, {"stable loss": dnn, "clipped loss": clipped}, "held-out")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _pca(quantity: str) -> list[tuple]:
 
 
 LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
-REACHED = {f"accuracy minus {LEAST:.1%}": lambda e, level: _accuracy(e.cnn, e.part, level, LEAST)}
+REACHED = {f"accuracy minus {LEAST:.1%}": lambda e, level: _accuracy(e.again, e.part, level, LEAST)}
 NO_MORE = _each_stack(f"{MOST:.1%} minus accuracy", lambda run, part, level: _accuracy(run, part, level, MOST, -1))
 OVERFITS = _each_stack("gap less 5 points", excess_gap)
 LOG_OVERFITS = {"gap in its log less 5 points": _log_gap}

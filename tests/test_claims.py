@@ -21,9 +21,9 @@ def run(trained=0.5, hits=500, n=1000, first=0):
     )  # fmt: skip
 
 
-def evidence(cnn=None, dnn=None, stable=None, clipped=None):
-    runs = [r or run() for r in (cnn, dnn, stable, clipped)]
-    return Evidence(*runs[:2], {"stable loss": runs[2], "clipped loss": runs[3]}, "held-out")
+def evidence(cnn=None, dnn=None, again=None, stable=None, clipped=None):
+    runs = [r or run() for r in (cnn, dnn, again, stable, clipped)]
+    return Evidence(*runs[:3], {"stable loss": runs[3], "clipped loss": runs[4]}, "held-out")
 
 
 def said(text, given):
@@ -57,7 +57,7 @@ def test_the_original_log_shows_no_overfitting():
 
 @pytest.mark.parametrize(("hits", "expected"), [(800, "holds"), (690, "undecided"), (500, "does not hold")])
 def test_69_percent_of_new_faces(hits, expected):
-    assert said("Such a CNN has 69% or more of new faces right", evidence(cnn=run(hits=hits)))["verdict"] == expected
+    assert said("Such a CNN has 69% or more of new faces right", evidence(again=run(hits=hits)))["verdict"] == expected
 
 
 @pytest.mark.parametrize(("hits", "expected"), [(80, "holds"), (145, "undecided"), (350, "does not hold")])
