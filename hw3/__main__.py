@@ -174,6 +174,7 @@ def write_submission(path: str, ids: list[str], labels) -> None:
 
 def record(options) -> None:
     """Train and record the runs of a recipe for the seeds 0 to N - 1; of "modern-cnn" also the weights of the best."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # the second seed need not compile again
     from hw3 import runs, train
 
     if options.seeds < 1:
