@@ -209,6 +209,15 @@ def test_more_views_are_averaged_and_other_numbers_refused(few):
         train.predict(network, images, 3)
 
 
+def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
+    network, images = NETWORKS["dnn"]["original"](), np.random.default_rng(0).integers(0, 256, (130, 48, 48), dtype=np.uint8)
+    small, sizes, feed = train.predict(network, images), [], train.feed
+    monkeypatch.setattr(train, "accelerators", lambda: 1)
+    monkeypatch.setattr(train, "feed", lambda size, *arrays: sizes.append(size) or feed(size, *arrays))
+    np.testing.assert_allclose(train.predict(network, images), small, atol=1e-6)
+    assert sizes == [train.EVALUATED[1]]
+
+
 @pytest.mark.parametrize("loss", ["stable", "clipped"])
 def test_dnn_run_describes_itself(few, loss):
     run, network = train.train("dnn", few, replace(TINY, loss=loss), verbose=0)
