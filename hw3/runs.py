@@ -235,9 +235,13 @@ def record(run: Run) -> Path:
 
 
 def recorded(name: str) -> list[Run]:
-    """Return the recorded runs called name, such as "modern-cnn", by seed; an empty list where there is none."""
+    """Return the recorded runs called name, such as "modern-cnn", the best on PublicTest first: the one that the pages show.
+
+    `cnn.npz` has the weights of the first "modern-cnn". An empty list where nothing is recorded.
+    """
     found = [load(p.parent) for p in RECORDED.glob(f"{name}*/run.json")]
-    found = sorted((r for r in found if f"{r.recipe.name}-{r.network}" == name), key=lambda r: r.recipe.seed)
+    found = [r for r in found if f"{r.recipe.name}-{r.network}" == name]
+    found.sort(key=lambda r: (-r.hits("PublicTest")[0], r.recipe.seed))
     SHOWN["recorded"] += found
     return found
 

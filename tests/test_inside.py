@@ -187,6 +187,13 @@ def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
     assert np.array_equal(found["labels"], runs.recorded("modern-cnn")[0].predicted("PrivateTest")[0])
 
 
+def test_the_weights_are_those_of_the_network_that_the_pages_show():
+    _, found = inside.recorded()
+    said = [run.predicted("PrivateTest")[1] for run in runs.recorded("modern-cnn")]
+    alike = [(found["covered/nothing"] == labels).mean() for labels in said]
+    assert alike[0] == max(alike)
+
+
 def test_only_the_whole_of_fer2013_is_recorded(tmp_path, monkeypatch, few):
     monkeypatch.setattr(inside, "RECORDED", tmp_path / "cnn.npz")
     monkeypatch.setattr(faces, "find", lambda data: few)

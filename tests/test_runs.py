@@ -105,8 +105,10 @@ def test_missing_or_damaged_weights_are_one_line(tmp_path, monkeypatch):
 def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "RECORDED", tmp_path)
     right, wrong = np.eye(7)[[0]], np.eye(7)[[1]]
-    for seed, p in ((0, wrong), (2, right), (0, right)):  # the last one replaces the first
+    for seed, p in ((0, wrong), (2, right)):
         runs.record(made_up(p, seed))
+    assert [r.recipe.seed for r in runs.recorded("modern-cnn")] == [2, 0], "the best on PublicTest first"
+    runs.record(made_up(right, 0))  # in place of the earlier one
     assert sorted(p.name for p in tmp_path.iterdir()) == ["modern-cnn", "modern-cnn-seed2"]
     assert runs.recorded_names() == ["modern-cnn"]
     assert [(r.recipe.seed, r.hits("PublicTest")) for r in runs.recorded("modern-cnn")] == [(0, (1, 1)), (2, (1, 1))]
