@@ -209,8 +209,7 @@ def results(options) -> None:
         for run in runs.recorded(name):
             print(f"\n{runs.slug(run)}, {run.date[:10]}, Keras {run.versions['keras']} on {list(run.versions)[2]}")
             report(run)
-            usual = recipes.recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed)
-            sets = [f"--set {k}={v}" for k, v in vars(run.recipe).items() if v != getattr(usual, k)]
+            sets = [f"--set {k}={v}" for k, (v, _) in runs.changes(run).items()]
             size = f"--profile {run.recipe.profile} --seeds {run.recipe.seed + 1}"
             if run.note:
                 print(f"note: {run.note}")

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
-from hw3.recipes import Recipe
+from hw3.recipes import Recipe, recipe
 
 SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
 RECORDED = ROOT / "results" / "fer2013"
@@ -226,10 +226,12 @@ def check_recordable(faces) -> None:
 def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one of its recipe, network and seed; return the folder.
 
-    PrivateTest is for final recipes: what is taken apart to choose one ("without-...") is recorded without it.
+    PrivateTest is for final recipes: what is taken apart to choose one ("without-...") is recorded without it. Of the other
+    predictions of such a run only the label is kept, with a probability of 1: nothing else is compared, and it takes little room.
     """
     if run.recipe.name.startswith("without-"):
-        run = replace(run, predictions={part: p for part, p in run.predictions.items() if part != "PrivateTest"})
+        few = {part: p for part, p in run.predictions.items() if part != "PrivateTest"}
+        run = replace(run, predictions={part: (rows, y, np.eye(7)[p.argmax(1)]) for part, (rows, y, p) in few.items()})
     save(run, RECORDED / slug(run), precision=np.float16)
     return RECORDED / slug(run)
 
@@ -244,6 +246,12 @@ def recorded(name: str) -> list[Run]:
     found.sort(key=lambda r: (-r.hits("PublicTest")[0], r.recipe.seed))
     SHOWN["recorded"] += found
     return found
+
+
+def changes(run: Run) -> dict[str, tuple]:
+    """Return the fields in which a run differs from its recipe as it is today: {field: (the run's value, today's)}."""
+    today = vars(recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed))
+    return {k: (v, today[k]) for k, v in vars(run.recipe).items() if v != today[k]}
 
 
 def recorded_names() -> list[str]:

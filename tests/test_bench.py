@@ -243,6 +243,8 @@ def test_trainings_are_summed_up_by_medians_over_seeds():
     assert row["s to 69%"] == 13
     assert np.isnan(rows.iloc[1]["s to 69%"])
     assert bench.trainings([]).empty
+    later = bench.trainings([replace(first, history={"val_accuracy": [0.1] * 3}, final={"val_accuracy": 0.7, "seconds": 3.0})])
+    assert (later.iloc[0]["s to 69%"], 60 * later.iloc[0]["minutes"]) == (20, pytest.approx(20)), "precise BatchNorm takes time"
 
 
 def test_the_figure_shows_medians_and_ranges(made_up):

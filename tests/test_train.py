@@ -188,6 +188,7 @@ def test_a_run_with_precise_norm_says_what_it_reached_after_it(few, tmp_path):
     precise = replace(TINY, architecture="residual", precise_norm=True, tests=False)
     run, _ = train.train("dnn", few, precise, verbose=0)
     assert run.final["val_accuracy"] == pytest.approx(run.hits()[0] / 20)
+    assert run.final["seconds"] > 0
     again, _ = train.train("dnn", few, precise, verbose=0)
     assert np.array_equal(run.predictions["held-out"][2], again.predictions["held-out"][2])
     without, _ = train.train("dnn", few, replace(precise, precise_norm=False), verbose=0)
