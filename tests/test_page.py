@@ -128,11 +128,8 @@ def look(browser, path, axe=True):
         tab.emulate_media(color_scheme="dark")
         wrong += [f"360 px, dark: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
         tab.set_viewport_size(WIDE)
-        tab.wait_for_timeout(
-            700
-        )  # the sidebar slides in; the theme measures what scrolls 0.3 s after a change of size, maybe too soon
-        tab.evaluate("dispatchEvent(new Event('resize'))")
-        tab.wait_for_timeout(500)
+        tab.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")  # the sidebar slides in
+        tab.wait_for_timeout(500)  # the theme measures what scrolls 0.3 s after a change of size
         wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
         tab.emulate_media(color_scheme="light")
         wrong += barriers(tab)

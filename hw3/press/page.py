@@ -26,6 +26,13 @@ USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 # What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
 # "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
+# The theme asks what can be scrolled, and must be reached by keyboard, when the window's size changes. The page's may go on
+# changing after that, as the sidebar slides.
+AGAIN = """addEventListener("DOMContentLoaded", () => {
+  const main = document.querySelector("main");
+  let width = main.offsetWidth;
+  new ResizeObserver(() => width !== (width = main.offsetWidth) && dispatchEvent(new Event("resize"))).observe(main);
+});"""
 
 
 def keep_alternative_texts() -> None:
@@ -152,6 +159,7 @@ def setup(app) -> dict:
     app.add_config_value("hw3_other", "", "html")
     app.connect("config-inited", add_switch)
     app.add_css_file("page.css")
+    app.add_js_file(None, body=AGAIN)
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("html-page-context", lead_to_other_edition)
