@@ -175,7 +175,7 @@ def write_submission(path: str, ids: list[str], labels) -> None:
 def record(options) -> None:
     """Train and record the runs of a recipe for the seeds 0 to N - 1; of "modern-cnn" also the weights of the best."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # the second seed need not compile again
-    from hw3 import runs, train
+    from hw3 import runs
 
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
@@ -185,20 +185,30 @@ def record(options) -> None:
         raise ValueError(f"{options.name} without the tests is not recorded: take profile cpu or full, and no --set tests=False")
     data = faces.find(options.data)
     runs.check_recordable(data)
-    made = [runs.obtain(network, data, recipe) for recipe in wanted]
-    for run in made:
+    made = []
+    for recipe in wanted:  # recorded one by one, so that nothing is lost where a later one is broken off
+        made.append(run := runs.obtain(network, data, recipe))
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-    if options.name == "modern-cnn":
-        best = max(made, key=lambda run: run.hits("PublicTest"))
-        model, public = runs.load_model("cnn", data, best.recipe), data.only("PublicTest")
-        about = {"label": best.label(), "architecture": best.recipe.architecture, "part": "PublicTest", "n": len(public)}
-        about["hits"] = int((train.predict(model, public.images).argmax(1) == public.labels).sum())
-        runs.save_small(model, about)
-        small = int((train.predict(runs.load_small()[0], public.images).argmax(1) == public.labels).sum())
-        runs.save_small(model, about | {"hits in one byte": small})
-        print(f"weights of seed {best.recipe.seed}: PublicTest {about['hits']:,} of {len(public):,} right, in one byte {small:,}")
+        if options.name == "modern-cnn" and run is max(made, key=lambda run: run.hits("PublicTest")):
+            keep_weights(run, data)
+    for run in runs.recorded(options.name):
+        if runs.changes(run) != runs.changes(made[0]):
+            print(f"results/fer2013/{runs.slug(run)} comes from another recipe: remove it, or record this seed too")
+
+
+def keep_weights(run, data) -> None:
+    """Record the weights of a trained CNN in one byte each, and print what that costs on PublicTest."""
+    from hw3 import runs, train
+
+    model, public = runs.load_model("cnn", data, run.recipe), data.only("PublicTest")
+    about = {"label": run.label(), "architecture": run.recipe.architecture, "part": "PublicTest", "n": len(public)}
+    about["hits"] = int((train.predict(model, public.images).argmax(1) == public.labels).sum())
+    runs.save_small(model, about)
+    small = int((train.predict(runs.load_small()[0], public.images).argmax(1) == public.labels).sum())
+    runs.save_small(model, about | {"hits in one byte": small})
+    print(f"weights of seed {run.recipe.seed}: PublicTest {about['hits']:,} of {len(public):,} right, in one byte {small:,}")
 
 
 def results(options) -> None:

@@ -159,6 +159,37 @@ def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
             assert "without the tests is not recorded" in fails(capsys, *command, *change)
 
 
+def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monkeypatch, capsys):
+    """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, and seed 5 comes from an earlier recipe."""
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "RECORDED", tmp_path / "results")
+    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    few = np.zeros((3, 48, 48), np.uint8), np.zeros(3, np.uint8), np.ones(3, np.uint8)
+    monkeypatch.setattr(faces, "find", lambda _: faces.Faces(*few, "FER2013", "the tests"))
+    monkeypatch.setattr(runs, "check_recordable", lambda _: None)
+    monkeypatch.setattr(runs, "load_model", lambda *_: models.cnn())
+
+    def obtain(network, data, chosen):
+        if chosen.seed == 2:
+            raise KeyboardInterrupt
+        p = np.eye(7, dtype=np.float32)[[0, 0, chosen.seed]]
+        made = {"versions": {}, "device": "none", "seconds": 1.0, "epoch_seconds": [1.0], "date": "2026-01-01"}
+        return runs.Run(
+            network, chosen, "FER2013", "0", 1, {"loss": [1.0]}, {"PublicTest": (np.arange(3), np.zeros(3, np.uint8), p)}, **made
+        )
+
+    monkeypatch.setattr(runs, "obtain", obtain)
+    runs.record(obtain("cnn", None, recipe("cnn", "full", "modern", seed=5, epochs=9)))
+    assert "interrupted" in fails(capsys, "record", "modern-cnn", "--seeds", "3")
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["modern-cnn", "modern-cnn-seed1", "modern-cnn-seed5"]
+    assert runs.load_small()[1]["n"] == 3
+    assert capsys.readouterr().out.count("weights of seed 0") == 1
+    cli.main(["record", "modern-cnn", "--seeds", "2"])
+    out = capsys.readouterr().out
+    assert "weights of seed 1" not in out
+    assert "results/fer2013/modern-cnn-seed5 comes from another recipe: remove it" in out
+
+
 def test_results_lists_every_recorded_run_with_its_command(capsys):
     cli.main(["results"])
     out = capsys.readouterr().out

@@ -51,6 +51,11 @@ def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
     assert "/" not in run.device
 
 
+def test_all_seeds_of_a_recorded_run_follow_one_recipe():
+    for name in runs.recorded_names():
+        assert len({json.dumps(runs.changes(run)) for run in runs.recorded(name)}) == 1, name
+
+
 def test_recorded_runs_are_small_and_hold_no_pictures():
     files = [p for p in runs.RECORDED.rglob("*") if p.is_file()]
     assert {p.name for p in files} <= {"run.json", "history.csv", "predictions.npz", "cnn.npz"}
