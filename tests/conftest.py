@@ -11,24 +11,23 @@ import numpy as np
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from hw3.disk import ROOT
+from hw3.disk import ROOT, locked
 from hw3.faces import Faces
 
-OF_THE_BOOK = ("test_book.py", "test_page.py", "test_translate.py", "test_try.py")  # files that use the fixture built
+OF_THE_BOOK = ("test_page.py", "test_translate.py", "test_try.py")  # files that look at the book which test_book.py builds
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the book, which takes longest."""
-    items.sort(key=lambda item: item.path.name not in OF_THE_BOOK)
+    """Start with building the book, which takes longest, and look at it last, when another worker may help."""
+    items.sort(key=lambda item: (item.path.name != "test_book.py") + (item.path.name in OF_THE_BOOK))
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Give each worker whole files, and all of the book to one. (`--dist loadgroup` does not work with pytest 9.2.)"""
+    """Give each worker whole files. (`--dist loadfile` would give the longest first.)"""
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = Path(nodeid.partition("::")[0]).name
-            return "book" if file in OF_THE_BOOK else file
+            return Path(nodeid.partition("::")[0]).name
 
     return Scheduling(config, log)
 
@@ -60,14 +59,18 @@ def built(tmp_path_factory):
     """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
-    place = tmp_path_factory.mktemp("book") / "Übung 3, faces 臉"
-    for name in sources():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, place / name)
-    printed = make(place)
-    if os.environ.get("HW3_TEST_KEEP"):
-        shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
-    return place / "_build", printed
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "book"
+    place, printed = shared / "Übung 3, faces 臉", shared / "printed"
+    with locked(shared / "lock"):  # the workers share it
+        if not printed.exists():
+            for name in sources():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, place / name)
+            printed.write_text(make(place), encoding="utf-8")
+            if os.environ.get("HW3_TEST_KEEP"):
+                shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
+    return place / "_build", printed.read_text(encoding="utf-8")
 
 
 def sources():
