@@ -27,7 +27,7 @@ pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromiu
 	@$(BIN)/python -m hw3 pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
 
 test: $(VENV)/.test  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 stress: $(VENV)/.test  ## break trainings and builds off at random moments, and compare (about 15 minutes)
 	@$(BIN)/python -m pytest -s tests/stress.py

@@ -4,12 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from hw3.disk import ROOT, locked
 from hw3.faces import Faces
@@ -20,16 +18,6 @@ OF_THE_BOOK = ("test_page.py", "test_translate.py", "test_try.py")  # files that
 def pytest_collection_modifyitems(items):
     """Start with building the book, which takes longest, and look at it last, when another worker may help."""
     items.sort(key=lambda item: (item.path.name != "test_book.py") + (item.path.name in OF_THE_BOOK))
-
-
-def pytest_xdist_make_scheduler(config, log):
-    """Give each worker whole files. (`--dist loadfile` would give the longest first.)"""
-
-    class Scheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            return Path(nodeid.partition("::")[0]).name
-
-    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
