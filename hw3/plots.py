@@ -301,26 +301,27 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
 FEW = 20  # faces: the share of fewer says too little to be drawn
 
 
-def reliability(tables: dict, note: str = "") -> Figure:
-    """Draw accuracy against confidence, one line with 95% intervals for each `metrics.calibration` table, named by the keys.
+def reliability(panels: dict[str, dict], note: str = "") -> Figure:
+    """Draw accuracy against confidence, a panel for each key: one line with 95% intervals for each `metrics.calibration` table.
 
-    Bins of fewer than FEW faces are left out.
+    panels maps titles to tables by name. Bins of fewer than FEW faces are left out.
     """
-    tables = {name: table[table["n"] >= FEW] for name, table in tables.items()}
-    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
-    ax = figure.subplots()
-    ax.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")
-    for (name, table), mark in zip(tables.items(), "osD^v", strict=False):
-        spread = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
-        ax.errorbar(table["confidence"], table["accuracy"], spread, marker=mark, ms=4, lw=1.2, capsize=2, label=name)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
-    ax.set(xlabel="confidence: probability of the predicted emotion", ylabel="share of right predictions", ylim=(0, 1))
-    ax.legend()
+    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     told = []
-    for name, table in tables.items():
-        far = table.loc[(table["accuracy"] - table["confidence"]).abs().idxmax()]
-        told.append(f"{name} is farthest from it where it is {far['confidence']:.0%} sure and {far['accuracy']:.0%} are right")
+    for ax, (title, tables) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True):
+        ax.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")
+        for (name, table), mark in zip(tables.items(), "osD^v", strict=False):
+            shown = table[table["n"] >= FEW]
+            spread = np.abs(shown[["low", "high"]].to_numpy().T - shown["accuracy"].to_numpy())
+            ax.errorbar(shown["confidence"], shown["accuracy"], spread, marker=mark, ms=4, lw=1.2, capsize=2, label=name)
+            far = shown.loc[(shown["accuracy"] - shown["confidence"]).abs().idxmax()]
+            where = f"where it is {far['confidence']:.0%} sure and {far['accuracy']:.0%} are right"
+            told.append(f"{title}, {name} is farthest from it {where}")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+        ax.set(title=title, xlabel="confidence: probability of the prediction", ylim=(0, 1))
+    ax.legend(loc="upper left", fontsize=8)
+    figure.axes[0].set_ylabel("share of right predictions")
     figure.set_label(f"Share of right predictions against confidence, beside the line of as sure as right: {'; '.join(told)}.")
     return under(figure, note)
 

@@ -164,11 +164,31 @@ def test_calibration_by_hand():
     assert table["n"].tolist() == [2, 2]
     np.testing.assert_allclose(table["confidence"], [0.51, 0.925])
     assert table["accuracy"].tolist() == [1, 0.5]
-    assert metrics.calibration_error(labels, p, bins=10) == pytest.approx((0.49 + 0.425) / 2)
+    assert metrics.calibration_error(p.argmax(1) == labels, p.max(1), bins=10) == pytest.approx((0.49 + 0.425) / 2)
 
 
 def test_a_perfect_and_sure_network_is_calibrated():
-    assert metrics.calibration_error(np.arange(7), np.eye(7)) == 0
+    assert metrics.calibration_error(np.full(7, True), np.ones(7)) == 0
+    assert metrics.chance_error(np.ones(7)) == 0
+
+
+def test_chance_alone_shows_an_error_that_falls_with_more_images():
+    # One bin of confidence 1/2: the mean distance of a share of n from 1/2 is sqrt(1 / (2 pi n)) for large n.
+    for n in (400, 1600):
+        assert metrics.chance_error(np.full(n, 0.5)) == pytest.approx(np.sqrt(1 / (2 * np.pi * n)), rel=0.1)
+
+
+def test_temperature_is_found_again_and_changes_no_answer():
+    rng = np.random.default_rng(0)
+    true = rng.dirichlet(np.ones(7), 20_000)
+    labels = (true.cumsum(1) > rng.random((len(true), 1))).argmax(1)  # drawn from these probabilities
+    assert metrics.best_temperature(labels, true) == pytest.approx(1, abs=0.03)
+    for t in (0.5, 2.0):
+        told = metrics.at_temperature(true, t)
+        assert metrics.best_temperature(labels, told) == pytest.approx(1 / t, rel=0.03), "the temperature that undoes it"
+        assert np.array_equal(told.argmax(1), true.argmax(1))
+        np.testing.assert_allclose(told.sum(1), 1)
+    np.testing.assert_allclose(metrics.at_temperature(np.array([[0.8, 0.2, 0, 0, 0, 0, 0]]), 0.5)[0, :2], [16 / 17, 1 / 17])
 
 
 def test_a_table_says_percent_with_wilsons_interval():
@@ -177,5 +197,5 @@ def test_a_table_says_percent_with_wilsons_interval():
 
 def test_bins_of_a_few_faces_are_not_drawn():
     table = pd.DataFrame({"confidence": [0.2, 0.5], "accuracy": [1.0, 0.5], "low": [0.2, 0.4], "high": [1.0, 0.6]})
-    line = plots.reliability({"CNN": table.assign(n=[plots.FEW - 1, plots.FEW])}).axes[0].lines[1]
+    line = plots.reliability({"": {"CNN": table.assign(n=[plots.FEW - 1, plots.FEW])}}).axes[0].lines[1]
     assert list(line.get_xdata()) == [0.5]
