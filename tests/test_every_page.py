@@ -1,0 +1,27 @@
+"""All built pages in a browser. A file of its own, as it takes longest: another worker tests the rest of the pages meanwhile."""
+
+from test_page import FIRST, broken, browser, html, look  # noqa: F401  fixtures too
+
+from hw3.press import book
+
+AXE_IN_CHINESE = ("index", "try")  # the others have the English pages' structure, which axe-core reads there
+
+
+def test_every_page_in_a_browser(html, browser, capsys):  # noqa: F811
+    paths = [
+        p
+        for p in sorted(html.rglob("*.html"))
+        if "_static" not in p.relative_to(html).parts and p.relative_to(html).as_posix() not in FIRST
+    ]
+    assert {f"{name}.html" for name in book.ORDER} <= {p.name for p in paths}
+    seen, wrong, paints = {}, [], {}
+    for path in paths:
+        chinese = "zh" in path.relative_to(html).parts
+        found, ids, links, paints[path.stem + " zh" * chinese] = look(browser, path, not chinese or path.stem in AXE_IN_CHINESE)
+        seen[path] = ids, links
+        wrong += [f"{path.relative_to(html)}: {what}" for what in found]
+    assert wrong == []
+    assert broken(seen) == []
+    assert sum(len(links) for _, links in seen.values()) > 100
+    with capsys.disabled():
+        print("\nseconds to the first view: " + ", ".join(f"{name} {s:.2f}" for name, s in paints.items() if s))
