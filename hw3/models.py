@@ -19,8 +19,8 @@ DROPOUT = 0.3
 class BatchNormalization(layers.BatchNormalization):
     """Keras's batch normalization, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
 
-    On TensorFlow one fused operation: Keras's own takes a third of a training step of the CNN on a CPU. The moving variance is
-    the sample's, over n - 1. On JAX mean and variance come from one reading of the pictures, not two: 7% of a step on an H200.
+    On TensorFlow one fused operation, where Keras's own makes several; the moving variance is the sample's, over n - 1. On JAX
+    mean and variance come from one reading of the pictures, not two.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -46,7 +46,7 @@ class BatchNormalization(layers.BatchNormalization):
 class MaxPooling2D(layers.MaxPooling2D):
     """Keras's max pooling of pictures (n, h, w, c) over 2x2 windows; on JAX of even sides by two comparisons.
 
-    XLA scatters the gradient of Keras's own into place, which costs 15% of a training step of the CNN on an H200.
+    XLA scatters the gradient of Keras's own into place, which is slow on a GPU.
     """
 
     def call(self, inputs):

@@ -61,7 +61,7 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     name = f"{crc32(frame.to_csv().encode()):x}"  # pandas would draw a random one, and a page would never be the same twice
     shown = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')  # a class the themes know
     wide = [f".col{i}" for i, found in enumerate(frame.map(lambda v: isinstance(v, str) and len(v) > 40).any()) if found]
-    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.7em"}
+    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.6em"}
     body = {"selector": "td", "props": f"white-space: {'normal' if wide else 'nowrap'}"}
     wordy = frame.map(lambda v: isinstance(v, str) and v[:1].isalpha()).to_numpy().all(axis=0)
     words = [f".col{i}" for i, found in enumerate(wordy) if found or i == 0]
