@@ -56,21 +56,22 @@ def plain(text: str) -> str:
 def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     """Return a data frame as a table for a page: thousands separated, floats with so many digits, no index.
 
-    The first column and columns of nothing but words stand to the left, all others to the right.
+    The first column and columns of nothing but words stand to the left, all others to the right. Only long texts are broken.
     """
     name = f"{crc32(frame.to_csv().encode()):x}"  # pandas would draw a random one, and a page would never be the same twice
     shown = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')  # a class the themes know
-    wide = [f".col{i}" for i, found in enumerate(frame.map(lambda v: isinstance(v, str) and len(v) > 40).any()) if found]
-    cells = {"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.6em"}
-    body = {"selector": "td", "props": f"white-space: {'normal' if wide else 'nowrap'}"}
+    lengths = frame.map(lambda v: len(v) if isinstance(v, str) else 0).max()
+    wide = [f".col{i}" for i, most in enumerate(lengths) if most > 40]
+    whole = [f"td.col{i}" for i, most in enumerate(lengths) if most < 25 or not wide]
     wordy = frame.map(lambda v: isinstance(v, str) and v[:1].isalpha()).to_numpy().all(axis=0)
     words = [f".col{i}" for i, found in enumerate(wordy) if found or i == 0]
-    left = {"selector": ", ".join(words), "props": "text-align: left"}
-    room = [{"selector": ", ".join(wide), "props": "min-width: 14em"}] if wide else []  # or a phone has a word on each line
+    rules = {"text-align: left": words, "white-space: nowrap": whole, "min-width: 14em": wide}  # or a phone has a word a line
+    styles = [{"selector": ", ".join(columns), "props": props} for props, columns in rules.items() if columns]
+    cells = {"selector": "th, td", "props": "text-align: right; white-space: normal; padding: 0.2em 0.6em"}
     return (
         shown.format(thousands=",", precision=digits, na_rep="none", escape="html")
         .hide(axis="index")
-        .set_table_styles([cells, body, left, *room])
+        .set_table_styles([cells, *styles])
     )
 
 

@@ -115,7 +115,7 @@ WITHOUT = {
         "residual": {"architecture": "original"},
     },
 }
-SHORTER = {"cnn": {"epochs": 30, "held_out": 0.1}, "dnn": {"epochs": 15, "held_out": 0.1}}
+SHORTER = {"cnn": {"epochs": 30, "held_out": 0.1}, "dnn": {"epochs": 100, "held_out": 0.1}}
 for _network, _changes in WITHOUT.items():
     for _what, _change in _changes.items():
         RECIPES.setdefault(f"without-{_what}", {})[_network] = MODERN[_network] | SHORTER[_network] | _change
