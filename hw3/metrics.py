@@ -114,14 +114,22 @@ def resample(counts: np.ndarray, n: int = 20_000, seed: int = 0) -> np.ndarray:
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
 
-def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> pd.DataFrame:
+BINS = 15  # of confidence, equally wide
+
+
+def bins_of(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Return the number of the bin, from 0, that each confidence (n,) in [0, 1] falls into."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
+
+
+def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """Return, of the predictions in each of so many equal bins of confidence, their mean confidence, accuracy and n.
 
     The confidence of a prediction is its probability, the highest of the seven (n, 7). Bins without predictions are left out.
     Accuracy has its Wilson interval. Source: Guo et al. 2017, arXiv 1706.04599.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    number = bins_of(confidence, bins)
     rows = []
     for b in np.unique(number):
         inside = number == b
@@ -129,13 +137,12 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     return pd.DataFrame(rows, columns=["confidence", "accuracy", "low", "high", "n"])
 
 
-def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = 15) -> float:
+def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = BINS) -> float:
     """Return the expected calibration error of `calibration`: the mean gap of confidence and accuracy of the bins, weighted by n.
 
     right (n,) is true or 1 where a prediction is right, confidence (n,) its probability.
     """
-    number = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(np.abs(np.bincount(number, confidence - right)).sum() / len(right))
+    return float(np.abs(np.bincount(bins_of(confidence, bins), confidence - right)).sum() / len(right))
 
 
 def chance_error(confidence: np.ndarray, n: int = 1000, seed: int = 0) -> float:
