@@ -9,7 +9,7 @@ class Recipe:
     """Everything that decides a training, apart from the network, the faces and the software.
 
     The defaults are the original report's: Adam at 0.001, batches of 100, 200 epochs, a random 10% of Training held out.
-    Angles are in degrees, shifts and squares in pixels; zoom is the largest relative change of height and of width; caps are
+    Angles are in degrees, shifts in pixels; zoom is the largest relative change of height and of width; caps are
     numbers of images.
     """
 
@@ -23,7 +23,6 @@ class Recipe:
     weight_decay: float = 0.0  # decoupled, times the learning rate; not on biases and normalization
     warmup: float = 0.0  # share of all steps in which the learning rate of "cosine" rises from zero
     schedule: str = "constant"  # or "cosine": the learning rate falls to zero along half a cosine over the whole training
-    gentle: float = 0.0  # share of the epochs, the last ones, in which distortions have half their size
     loss: str = "stable"  # "stable" works on logits; "clipped" clips the probabilities at 1e-7, as Keras did in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
     norm_momentum: float = 0.99  # of BatchNorm's moving averages: they remember about 1 / (1 - momentum) steps
@@ -34,7 +33,6 @@ class Recipe:
     shear: float = 0.2
     zoom: float = 0.2
     shift: float = 0.0
-    cutout: float = 0.0  # side of a square at a random place that is painted gray, in half of the faces
     views: int = 1  # predictions are the mean over so many views of a face: 1, 2 (mirrored too) or 10 (also shifted)
     held_out: float = 0.1
     together: bool = False  # identical pictures stay on one side of the split; the original's split is plainly random
@@ -58,7 +56,7 @@ class Recipe:
             low = 1 if field.name in ("epochs", "batch", "train_cap", "held_out_cap") else 0
             if isinstance(value, int | float) and not low <= value < float("inf"):
                 raise ValueError(f"recipe: {field.name} is {value}: at least {low} is needed")
-        for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum", "gentle"):
+        for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}: less than 1 is needed")
 
@@ -75,8 +73,7 @@ CHOICES = {
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv 2105.03588) the cosine, the shifts,
 # turns and zooms, and the ten views, with warm-up and label smoothing; the CNN has Adam, the DNN SGD, though the ablation
 # cannot tell these two apart. Like theirs it learns from nearly all of Training; what is tried out is compared on a tenth held
-# out and on PublicTest. Identical pictures stay on one side of the split. An earlier "modern", which the recorded CNNs follow,
-# had SGD, "cutout" and "gentle".
+# out and on PublicTest. Identical pictures stay on one side of the split.
 SMOOTH = {"smoothing": 0.1, "warmup": 0.05, "schedule": "cosine", "shear": 0.0, "together": True, "held_out": 0.02}
 SGD = {"optimizer": "sgd", "learning_rate": 0.1, "batch": 256, "weight_decay": 5e-4}
 MODERN = {
@@ -85,7 +82,7 @@ MODERN = {
     | SMOOTH,
     "dnn": {"architecture": "residual", "epochs": 200, "rotation": 0.0, "zoom": 0.0, "shift": 2.0, "views": 2} | SGD | SMOOTH,
 }
-PLAIN = {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0, "cutout": 0.0}
+PLAIN = {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
 RECIPES = {
     "original": {"cnn": {}, "dnn": {}},
     "clipped": {"dnn": {"loss": "clipped"}},
@@ -124,7 +121,7 @@ for _network, _changes in WITHOUT.items():
 # A CPU trains the DNN about 30 times faster than the CNN, so the cheap DNN affords more epochs.
 # What suits 200 epochs does not suit 3: moving averages over 100 steps would lag behind weights that change fast, and look random
 # on held-out images; faces that are turned and zoomed take longer to learn; and a rate that falls to zero lets few steps settle.
-SHORT = {"schedule": "cosine", "gentle": 0.0, "norm_momentum": 0.9, "precision": "float32"}
+SHORT = {"schedule": "cosine", "norm_momentum": 0.9, "precision": "float32"}
 LITTLE = SHORT | PLAIN | {"views": 1, "tests": False}
 PROFILES = {
     "smoke": {

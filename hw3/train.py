@@ -73,20 +73,18 @@ class Distortion(layers.Layer):
     def __init__(self, recipe: Recipe):
         super().__init__(name="distortion")
         self.recipe, self.seeds = recipe, keras.random.SeedGenerator(recipe.seed)
-        self.strength = self.add_weight(shape=(), dtype="float32", initializer="ones", trainable=False, name="strength")
 
     def call(self, faces, training=False):
         r, n = self.recipe, ops.shape(faces)[0]
         if not training:
             return faces
-        strength = ops.cast(self.strength, "float32")  # share of the recipe's sizes
 
         def draw(size):
             return keras.random.uniform((n,), -size, size, dtype="float32", seed=self.seeds)
 
         if r.rotation or r.shear or r.zoom or r.shift or r.flip:
             sizes = math.radians(r.rotation), math.radians(r.shear), r.zoom, r.zoom, r.shift, r.shift
-            turn, lean, taller, wider, down, right = (strength * draw(size) for size in sizes)
+            turn, lean, taller, wider, down, right = map(draw, sizes)
             tall, wide = 1 + taller, (1 + wider) * (ops.sign(draw(1.0)) if r.flip else 1)
             c, s = ops.cos(turn), ops.sin(turn)
             a, b, d, e = c * wide, -ops.sin(turn + lean) * tall, s * wide, ops.cos(turn + lean) * tall
@@ -95,12 +93,6 @@ class Distortion(layers.Layer):
             faces = ops.image.affine_transform(
                 ops.cast(faces, "float32"), ops.stack(rows, axis=1), "bilinear", fill_mode="nearest", data_format="channels_last"
             )
-        if r.cutout:
-            at = ops.arange(faces.shape[1], dtype="float32")
-            up, left, maybe = (24 + draw(24.0), 24 + draw(24.0), draw(1.0) > 0)
-            half = strength * r.cutout / 2
-            inside = (ops.abs(at[:, None] - up[:, None, None]) < half) & (ops.abs(at - left[:, None, None]) < half)
-            faces = ops.where((inside & maybe[:, None, None])[..., None], 0.5, faces)
         return ops.cast(faces, self.compute_dtype)
 
 
@@ -309,7 +301,6 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
-        model.get_layer("distortion").strength.assign(1.0 if epoch < round((1 - recipe.gentle) * recipe.epochs) else 0.5)
         shown = 2 if verbose and accelerators() else verbose  # on a GPU an epoch is too short for a moving bar
         options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": shown}
         with devices.scope() if devices else contextlib.nullcontext():

@@ -146,7 +146,7 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("epochs=two", "wrong type"),
         ("epochs=0", "at least 1"),
         ("loss=soft", "choose"),
-        ("gentle=1", "less than 1"),
+        ("warmup=1", "less than 1"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
 
