@@ -375,7 +375,9 @@ def test_each_other_installed_backend_trains(backend):
         pytest.skip("the other tests train on this one")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    code = KILLED.replace('epochs=4, schedule="cosine", batch=20, train_cap=80', "epochs=1, batch=8, train_cap=24, held_out_cap=8")
+    code = KILLED.replace(
+        'epochs=4, schedule="cosine", batch=20, train_cap=80', "epochs=1, batch=8, train_cap=24, held_out_cap=8"
+    )
     env = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-c", code, "[false]"]
     out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
