@@ -160,11 +160,11 @@ def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
 
 
 def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monkeypatch, capsys):
-    """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, and seed 5 comes from an earlier recipe."""
+    """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, seed 3 is better, and seed 5 has an earlier recipe."""
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "RECORDED", tmp_path / "results")
     monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
-    few = np.zeros((3, 48, 48), np.uint8), np.zeros(3, np.uint8), np.ones(3, np.uint8)
+    few = np.zeros((4, 48, 48), np.uint8), np.zeros(4, np.uint8), np.ones(4, np.uint8)
     monkeypatch.setattr(faces, "find", lambda _: faces.Faces(*few, "FER2013", "the tests"))
     monkeypatch.setattr(runs, "check_recordable", lambda _: None)
     monkeypatch.setattr(runs, "load_model", lambda *_: models.cnn())
@@ -172,22 +172,28 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     def obtain(network, data, chosen):
         if chosen.seed == 2:
             raise KeyboardInterrupt
-        p = np.eye(7, dtype=np.float32)[[0, 0, chosen.seed]]
+        p = np.eye(7, dtype=np.float32)[[0, 0, chosen.seed % 3, chosen.seed < 3]]  # 3 right of 4, 2 for seed 1, 4 for seed 3
         made = {"versions": {}, "device": "none", "seconds": 1.0, "epoch_seconds": [1.0], "date": "2026-01-01"}
         return runs.Run(
-            network, chosen, "FER2013", "0", 1, {"loss": [1.0]}, {"PublicTest": (np.arange(3), np.zeros(3, np.uint8), p)}, **made
+            network, chosen, "FER2013", "0", 1, {"loss": [1.0]}, {"PublicTest": (np.arange(4), np.zeros(4, np.uint8), p)}, **made
         )
 
     monkeypatch.setattr(runs, "obtain", obtain)
     runs.record(obtain("cnn", None, recipe("cnn", "full", "modern", seed=5, epochs=9)))
     assert "interrupted" in fails(capsys, "record", "modern-cnn", "--seeds", "3")
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["modern-cnn", "modern-cnn-seed1", "modern-cnn-seed5"]
-    assert runs.load_small()[1]["n"] == 3
+    assert runs.load_small()[1]["n"] == 4
     assert capsys.readouterr().out.count("weights of seed 0") == 1
     cli.main(["record", "modern-cnn", "--seeds", "2"])
     out = capsys.readouterr().out
     assert "weights of seed 1" not in out
     assert "results/fer2013/modern-cnn-seed5 comes from another recipe: remove it" in out
+    cli.main(["record", "modern-cnn", "--first", "1", "--seeds", "2"])
+    assert "weights of" not in capsys.readouterr().out, "seed 0 is recorded and better"
+    cli.main(["record", "modern-cnn", "--first", "3", "--seeds", "4"])
+    assert "weights of seed 3" in capsys.readouterr().out, "better than all recorded ones"
+    assert "at least 0" in fails(capsys, "record", "modern-cnn", "--first", "-1")
+    assert "--seeds larger" in fails(capsys, "record", "modern-cnn", "--first", "2", "--seeds", "2")
 
 
 def test_results_lists_every_recorded_run_with_its_command(capsys):
