@@ -68,6 +68,12 @@ TOO_WIDE = """() => {
     return !moved ? [] : [`by ${moved} px`, ...[...document.body.querySelectorAll("*")]
         .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e)).map(e => e.outerHTML.slice(0, 80))];
 }"""
+# Tables of which a part must be scrolled to.
+CUT_OFF = """() => [...document.querySelectorAll("table")].filter(table => {
+    let box = table.parentElement;
+    while (box !== document.documentElement && getComputedStyle(box).overflowX === "visible") box = box.parentElement;
+    return box.scrollWidth > box.clientWidth + 1;
+}).map(table => table.textContent.replace(/\\s+/g, " "))"""
 
 # Every plot is as wide as its box: plotly follows a box that changes a moment later.
 SETTLED = """() => [...document.querySelectorAll(".hw3-plot")].every(box => {
@@ -122,12 +128,14 @@ def look(browser, path, axe=True):
         kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard", "doubled": "plot and picture"}
         wrong += [f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)]
         wrong += [f"360 px, light: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
+        if axe:
+            wrong += [f"360 px {what}" for what in barriers(tab, ["scrollable-region-focusable"])]
+            tab.emulate_media(color_scheme="dark")
+            wrong += [f"360 px, dark: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
+        tab.set_viewport_size(WIDE)
+        wrong += [f"1280 px: table cut off: {what[:120]}" for what in tab.evaluate(CUT_OFF)]
         if not axe:
             return wrong, found.ids, found.links, paint
-        wrong += [f"360 px {what}" for what in barriers(tab, ["scrollable-region-focusable"])]
-        tab.emulate_media(color_scheme="dark")
-        wrong += [f"360 px, dark: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
-        tab.set_viewport_size(WIDE)
         tab.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")  # the sidebar slides in
         tab.wait_for_timeout(500)  # the theme measures what scrolls 0.3 s after a change of size
         wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
@@ -205,8 +213,8 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         "<p>gray</p><button></button><div class=math>x</div><mjx-merror>y</mjx-merror><a href='#no'>1</a><a href=gone.html>2</a>"
         "<a href='#top'>3</a><a href=bad.html tabindex=-1>4</a><div style='width: 500px'>wide</div><div class=js-plotly-plot>"
         "<b class=main-svg></b></div><div class=hw3-interactive><img alt='its picture'></div>"
-        "<div class=plotly-graph-div></div></main><script>"
-        "window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
+        "<div class=plotly-graph-div></div><div style='overflow: auto'><table width=2000><tr><td>cell</table></div></main>"
+        "<script>window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
     )
     wrong, ids, links, _ = look(browser, bad)
     expected = {
@@ -214,7 +222,7 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         "no alternative text: data:.*", "no formula: x", "formula: y", "no plot or no label: ",
         "plot and picture: its picture", "on paper no picture: ",
         "not reached by keyboard: .*>4<.*", "axe: button-name: .*", "dark axe: color-contrast: .*gray.*",
-        "360 px, dark: too wide: .*", "360 px, light: too wide: .*",
+        "360 px, dark: too wide: .*", "360 px, light: too wide: .*", "1280 px: table cut off: cell",
     }  # fmt: skip
     assert [pattern for pattern in expected if not any(re.fullmatch(pattern, what) for what in wrong)] == []
     assert [link.rpartition("/")[2] for link in broken({bad: (ids, links)})] == ["bad.html#no", "gone.html"]

@@ -395,7 +395,8 @@ few = faces.Faces(rng.integers(0, 255, (300, 48, 48)).astype(np.uint8), rng.inte
                   np.zeros(300, np.uint8), "test faces", "made by the tests")
 made, trainer = [], train.trainer
 train.trainer = lambda *a: made.append(trainer(*a)) or made[-1]
-recipe = recipes.recipe("dnn", "full", "modern", epochs=2, batch=30, train_cap=90, views=1, precise_norm=True)
+changes = {"epochs": 2, "batch": 30, "train_cap": 90, "views": 1, "precise_norm": True}
+recipe = recipes.recipe("dnn", "full", "modern", learning_rate=0.01, **changes)  # at 0.1 float error grows step by step
 run, _ = train.train("dnn", few, recipe, verbose=0)
 shards = {len(v.value.sharding.device_set) for v in made[0].trainable_variables}
 print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.history | {"final": run.final["val_loss"]}]))
@@ -416,7 +417,7 @@ def test_two_devices_give_the_history_of_one():
     seen, shards, one = histories(1)
     assert (seen, shards) == (1, [1])
     for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(two[name], values, rtol=1e-5, err_msg=name)
 
 
 def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch):
