@@ -189,23 +189,18 @@ def record(options) -> None:
     data = faces.find(options.data)
     runs.check_recordable(data)
     alike = [run for run in runs.recorded(options.name) if replace(run.recipe, seed=seeds[0]) == wanted[0]]
-    best = max((rank(run) for run in alike if run.recipe.seed not in seeds), default=(-1, 0))
+    best = min((runs.rank(run) for run in alike if run.recipe.seed not in seeds), default=(1, 0))
     for recipe in wanted:  # recorded one by one, so that nothing is lost where a later one is broken off
         run = runs.obtain(network, data, recipe)
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-        if options.name == "modern-cnn" and rank(run) > best:
-            best = rank(run)
+        if options.name == "modern-cnn" and runs.rank(run) < best:
+            best = runs.rank(run)
             keep_weights(run, data)
     for run in runs.recorded(options.name):
         if replace(run.recipe, seed=seeds[0]) != wanted[0]:
             print(f"results/fer2013/{runs.slug(run)} comes from another recipe: remove it, or record this seed too")
-
-
-def rank(run) -> tuple[int, int]:
-    """Return what the best run has most of: hits on PublicTest, then the lower seed, as in runs.recorded()."""
-    return run.hits("PublicTest")[0], -run.recipe.seed
 
 
 def keep_weights(run, data) -> None:

@@ -236,6 +236,11 @@ def record(run: Run) -> Path:
     return RECORDED / slug(run)
 
 
+def rank(run: Run) -> tuple[int, int]:
+    """Return what sorts runs of one recipe, the best first: by hits on PublicTest, then by seed."""
+    return -run.hits("PublicTest")[0], run.recipe.seed
+
+
 def recorded(name: str) -> list[Run]:
     """Return the recorded runs called name, such as "modern-cnn", the best on PublicTest first: the one that the pages show.
 
@@ -243,7 +248,7 @@ def recorded(name: str) -> list[Run]:
     """
     found = [load(p.parent) for p in RECORDED.glob(f"{name}*/run.json")]
     found = [r for r in found if f"{r.recipe.name}-{r.network}" == name]
-    found.sort(key=lambda r: (-r.hits("PublicTest")[0], r.recipe.seed))
+    found.sort(key=rank)
     SHOWN["recorded"] += found
     return found
 
