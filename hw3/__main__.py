@@ -3,8 +3,10 @@
 import argparse
 import errno
 import os
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, write_atomically
@@ -88,9 +90,6 @@ def data(options) -> None:
 
 def download() -> None:
     """Get FER2013 through kagglehub, an optional package, into data/. Raises FacesError in one line where that fails."""
-    import shutil
-    from pathlib import Path
-
     try:
         import kagglehub
 
@@ -167,8 +166,6 @@ def predict(options) -> None:
 
 def write_submission(path: str, ids: list[str], labels) -> None:
     """Write the course's id,label file."""
-    from pathlib import Path
-
     text = "id,label\n" + "".join(f"{i},{label}\n" for i, label in zip(ids, labels, strict=True))
     write_atomically(Path(path), lambda file: file.write(text.encode()))
     print(f"wrote {len(labels):,} labels to {path}")
@@ -176,6 +173,7 @@ def write_submission(path: str, ids: list[str], labels) -> None:
 
 def record(options) -> None:
     """Train and record the runs of a recipe for the seeds K to N - 1; of "modern-cnn" also the weights of the best."""
+    join_hosts()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # the second seed need not compile again
     from hw3 import runs
 

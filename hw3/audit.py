@@ -85,9 +85,8 @@ def families(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return a number (N,) for each image, the same for those that `identical` numbers or pairs (m, 3) of rows join."""
     n, numbered = len(same), np.unique(same, return_index=True)[1]
     first, second = np.r_[np.arange(n), pairs[:, 0]], np.r_[numbered[same], pairs[:, 1]]
-    return sparse.csgraph.connected_components(sparse.coo_array((np.ones(len(first)), (first, second)), (n, n)), directed=False)[
-        1
-    ]
+    joined = sparse.coo_array((np.ones(len(first)), (first, second)), (n, n))
+    return sparse.csgraph.connected_components(joined, directed=False)[1]
 
 
 def seen(family: np.ndarray, rows: np.ndarray, trained: np.ndarray) -> np.ndarray:

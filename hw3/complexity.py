@@ -151,6 +151,7 @@ SIZES = {
     "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 7},
     "full": {"n": (128, 192, 256, 384, 512, 768, 1024), "C": (128, 192, 256, 384, 512, 768, 1024), "repeats": 15},
 }
+SIZES["cpu"] = SIZES["full"]
 
 
 def measure(profile: str = "quick") -> pd.DataFrame:

@@ -122,7 +122,7 @@ def predictions() -> dict[str, dict[str, int]]:
 
 def claimed() -> list[tuple[int, int]]:
     """Return the pairs of emotions, as codes, that the original's observations 1 to 3 name."""
-    names = {name for claim in metrics.CLAIMS[:3] for name in claim.statistics}
+    names = {name for statistics in list(metrics.OBSERVATIONS.values())[:3] for name in statistics}
     return [tuple(EMOTIONS.index(e) for e in name.split()[::2]) for name in sorted(names)]
 
 

@@ -5,7 +5,6 @@ predicted one, in the order of EMOTIONS.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -218,34 +217,25 @@ def highest_margin(*tops: int) -> Callable:
     return lambda counts: recalls(counts)[..., tops].min(-1) - np.delete(recalls(counts), tops, -1).max(-1)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the original: its text and the statistics that must all be positive for it to hold."""
-
-    text: str
-    statistics: dict[str, Callable]
-
-
 def pairs(first: int, *others: int) -> dict[str, Callable]:
     """Return the pair statistics of one emotion with each of the others, by name."""
     return {f"{EMOTIONS[first]} – {EMOTIONS[o]}": pair_excess(first, o) for o in others}  # noqa: RUF001
 
 
-CLAIMS = (
-    Claim("Fear is easily confused with Sad, Neutral and Angry", pairs(FEAR, SAD, NEUTRAL, ANGRY)),
-    Claim("Sad and Neutral are easily confused", pairs(SAD, NEUTRAL)),
-    Claim("Angry is easily confused with Sad and Neutral", pairs(ANGRY, SAD, NEUTRAL)),
-    Claim(
-        "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral",
-        {"recall of Neutral": recall_excess(NEUTRAL)}
-        | {f"{EMOTIONS[i]} taken for Neutral": drift_excess(i, NEUTRAL) for i in (FEAR, SAD, ANGRY)},
-    ),
-    Claim("Fear has the lowest accuracy", {"next lowest recall minus Fear's": lowest_margin(FEAR)}),
-    Claim(
-        "Disgust and Happy have the highest accuracy",
-        {"lower of the two minus the best other recall": highest_margin(DISGUST, HAPPY)},
-    ),
-)
+# The original's six observations, and for each the statistics of a confusion matrix that must all be positive for it to hold.
+OBSERVATIONS = {
+    "Fear is easily confused with Sad, Neutral and Angry": pairs(FEAR, SAD, NEUTRAL, ANGRY),
+    "Sad and Neutral are easily confused": pairs(SAD, NEUTRAL),
+    "Angry is easily confused with Sad and Neutral": pairs(ANGRY, SAD, NEUTRAL),
+    "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral": {
+        "recall of Neutral": recall_excess(NEUTRAL),
+        **{f"{EMOTIONS[i]} taken for Neutral": drift_excess(i, NEUTRAL) for i in (FEAR, SAD, ANGRY)},
+    },
+    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": lowest_margin(FEAR)},
+    "Disgust and Happy have the highest accuracy": {
+        "lower of the two minus the best other recall": highest_margin(DISGUST, HAPPY)
+    },
+}
 
 
 def verdict(low: np.ndarray, high: np.ndarray) -> str:
@@ -275,16 +265,3 @@ def spread(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> tupl
         return np.nan, -1.0, 1.0
     tail = (1 - level) / 2
     return statistic(counts), *np.quantile(statistic(resample(counts)), [tail, 1 - tail])
-
-
-def judge(counts: np.ndarray, claims=CLAIMS, level: float = 0.95, tests: int | None = None) -> pd.DataFrame:
-    """Test claims on a confusion matrix of counts; return one row a claim with verdict, weakest statistic and interval.
-
-    Intervals are widened by Bonferroni's correction for so many tests: without tests, all statistics of these claims.
-    """
-    level = 1 - (1 - level) / (tests or sum(len(c.statistics) for c in claims))
-    rows = []
-    for number, claim in enumerate(claims, 1):
-        rows.append((number, claim.text, *decide({n: spread(s, counts, level) for n, s in claim.statistics.items()})))
-    columns = ["claim", "text", "verdict", "weakest statistic", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).set_index("claim")

@@ -60,34 +60,31 @@ class MaxPooling2D(layers.MaxPooling2D):
 
 def cnn() -> keras.Model:
     """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable."""
-    model = keras.Sequential([keras.Input((48, 48, 1))], name="cnn")
+    stack = [keras.Input((48, 48, 1))]
     for block, (filters, depth) in enumerate(CNN_BLOCKS, 1):
         for i in range(1, depth + 1):
-            model.add(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
-            model.add(BatchNormalization(name=f"norm{block}_{i}"))
-            model.add(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
-        model.add(MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
-        model.add(layers.Dropout(DROPOUT, name=f"drop{block}"))
-    model.add(layers.Flatten(name="flatten"))
+            stack.append(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
+            stack.append(BatchNormalization(name=f"norm{block}_{i}"))
+            stack.append(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
+        stack.append(MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
+        stack.append(layers.Dropout(DROPOUT, name=f"drop{block}"))
+    stack.append(layers.Flatten(name="flatten"))
     for i, width in enumerate(CNN_HEAD, 1):
-        model.add(layers.Dense(width, name=f"dense{i}"))
-        model.add(BatchNormalization(name=f"norm_d{i}"))
-        model.add(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
-        model.add(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
-    model.add(layers.Dense(CLASSES, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+        stack.append(layers.Dense(width, name=f"dense{i}"))
+        stack.append(BatchNormalization(name=f"norm_d{i}"))
+        stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
+        stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
+    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    return keras.Sequential(stack, name="cnn")  # at once: Keras builds the whole again after each add()
 
 
 def dnn() -> keras.Model:
     """Return the dense network of about the same size: 6,036,839 parameters, no normalization, no dropout."""
-    model = keras.Sequential([keras.Input((48, 48, 1)), layers.Flatten(name="flatten")], name="dnn")
+    stack = [keras.Input((48, 48, 1)), layers.Flatten(name="flatten")]
     for i, width in enumerate(DNN_WIDTHS, 1):
-        model.add(layers.Dense(width, name=f"dense{i}"))
-        model.add(layers.LeakyReLU(SLOPE, name=f"relu{i}"))
-    model.add(layers.Dense(CLASSES, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+        stack += [layers.Dense(width, name=f"dense{i}"), layers.LeakyReLU(SLOPE, name=f"relu{i}")]
+    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    return keras.Sequential(stack, name="dnn")
 
 
 RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1

@@ -11,7 +11,6 @@ A recorded run is the same folder, committed as `results/fer2013/<recipe>-<netwo
 with probabilities as float16 and without weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
 """
 
-import csv
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
 from hw3.recipes import Recipe, recipe
@@ -93,10 +93,7 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with open(temporary / "history.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(run.history)
-            table.writerows(zip(*run.history.values(), strict=True))
+        pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False)
         kinds = {"rows": np.uint32, "labels": np.uint8, "probabilities": precision}
         arrays = {
             f"{part}/{kind}": array.astype(dtype)
@@ -129,9 +126,7 @@ def load(folder: Path) -> Run:
         for name, expected in about.pop("checksums").items():
             if digest((folder / name).read_bytes()) != expected:
                 raise ValueError(f"{name} does not match its checksum")
-        with open(folder / "history.csv", newline="") as file:
-            names, *rows = csv.reader(file)
-        history = {name: [float(row[i]) for row in rows] for i, name in enumerate(names)}
+        history = pd.read_csv(folder / "history.csv").to_dict("list")
         with np.load(folder / "predictions.npz", allow_pickle=False) as saved:
             parts = {name.split("/")[0]: None for name in saved.files}
             kinds = {"rows": np.int64, "labels": np.uint8, "probabilities": np.float32}
@@ -261,7 +256,7 @@ def changes(run: Run) -> dict[str, tuple]:
 
 def recorded_names() -> list[str]:
     """Return the names of all recorded runs without their seeds, sorted."""
-    return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("*/run.json")})
+    return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 
 def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import os
 import platform
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     The same faces, seed and share always give the same held-out rows, whatever the caps of learning are. Identical pictures
     stand on both sides as chance has it, or, where the recipe keeps them `together`, on one; a group that the cut would
     divide is held out whole.
-    Raises FacesError where Training has too few labeled faces to hold any out.
+    Raises FacesError where Training has too few labeled faces to hold any out and learn from others.
     """
     rows = np.flatnonzero((faces.part == TRAINING) & (faces.labels != UNLABELED))
     n = round(recipe.held_out * len(rows))
@@ -48,6 +47,8 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(first, kind="stable")  # all of a group move up to its first
         rows, first = rows[order], first[order]
         n = int(np.searchsorted(first, first[n - 1], side="right"))
+    if n == len(rows):
+        raise FacesError(f"{faces.source}: of {n} labeled Training faces none is left to learn from: hold out fewer")
     return rows[n:][: recipe.train_cap], rows[:n][: recipe.held_out_cap]
 
 
@@ -138,7 +139,8 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing) if stable else clipped_loss
     ahead = 8 if JIT and accelerators() else 1  # steps per call, so that Python stays ahead of the GPU
     calls = {"jit_compile": JIT, "steps_per_execution": ahead}
-    model.compile(optimizer(recipe, steps), loss, metrics=["accuracy"], **calls)
+    accuracy = keras.metrics.CategoricalAccuracy("accuracy")  # its name alone would make it in the first step, traced twice
+    model.compile(optimizer(recipe, steps), loss, metrics=[accuracy], **calls)
     return model
 
 
@@ -215,9 +217,12 @@ def load_state(path: Path, model: keras.Model) -> tuple[dict[str, list[float]], 
 
 
 def process() -> tuple[int, int]:
-    """Return the number of this process and of how many, where Keras was told to join several hosts; else (0, 1)."""
-    variables = ("KERAS_DISTRIBUTION_PROCESS_ID", "0"), ("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
-    return tuple(int(os.environ.get(name, usual)) for name, usual in variables)
+    """Return the number of this process and of how many that have joined (several hosts, JAX only); alone it is (0, 1)."""
+    if not JIT:
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
 
 
 def spread(batch: int) -> keras.distribution.DataParallel | None:

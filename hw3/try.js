@@ -10,7 +10,7 @@ const add = (parent, tag, given) => parent.appendChild(Object.assign(document.cr
 
 // A network: its script and the runtime's are loaded when they are first wanted; TensorFlow.js runs it on one thread.
 
-const FOLDER = "../_static/demo/runtime.js".replace(/[^/]*$/, ""); // whole, so that the build of the Chinese edition finds it
+const FOLDER = "../_static/runtime.js".replace(/[^/]*$/, ""); // whole, so that the build of the Chinese edition finds it
 const scripts = {}, networks = {};
 const load = (name) => scripts[name] ??= new Promise((resolve, reject) => {
   add(document.head, "script", { src: `${FOLDER}${name}.js`, onload: resolve, onerror: () => reject(new Error(`no ${name}.js`)) });
@@ -199,6 +199,7 @@ function photo(root) {
   };
   const film = async () => {
     const video = document.createElement("video");
+    begin.hidden = true; // a second click would start a second camera
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
       Object.assign(video, { srcObject: stream, muted: true, playsInline: true });

@@ -76,11 +76,6 @@ def majority(votes: np.ndarray) -> np.ndarray:
     return np.where(alone & (top < SEVEN), top, NONE)
 
 
-def agreement(votes: np.ndarray) -> np.ndarray:
-    """Return the share (n,) of the voters who gave the most frequent answer, whichever of the ten it is."""
-    return votes.max(1) / votes.sum(1)
-
-
 def crowd(labels: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """Return the votes (7, 10) for each answer, column, summed over the pictures of each label, row."""
     return np.eye(SEVEN, dtype=int)[labels].T @ votes
@@ -126,10 +121,9 @@ def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
         raise ValueError("not every picture has ten votes")
     top, rows = np.maximum(votes.max(1), 4), {}
     for k in range(VOTERS, 3, -1):
-        if (top == k).any():
-            rows[f"{k} of 10" if k > 4 else "4 or fewer"] = (*metrics.proportion(right[top == k].sum(), (top == k).sum()), k)
-    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "n"]).T
-    return table.assign(n=[(top == k).sum() for k in table["n"]])
+        if n := int((top == k).sum()):
+            rows[f"{k} of 10" if k > 4 else "4 or fewer"] = (*metrics.proportion(right[top == k].sum(), n), n)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
 
 
 def sides(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray) -> dict[str, int]:
@@ -150,14 +144,15 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies: int = 1000, seed: int = 0) -> tuple:
     """Return the correlation of the crowd's and the network's confusions (row shares of the seven), and its 95% interval.
 
-    The interval holds the middle 95% of so many bootstrap samples of the pictures (Efron 1979), the same for the same seed.
+    It is the basic one of so many bootstrap samples of the pictures (Davison and Hinkley 1997, section 5.2), the same for the
+    same seed: sampling alone lowers a correlation, so the samples' quantiles are mirrored about the value.
     """
     rows, guess = np.eye(SEVEN)[labels], np.eye(SEVEN)[predicted]
     rng, values = np.random.default_rng(seed), []
     for weights in (np.ones(len(labels)), *rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), copies)):
         weighted = (rows * weights[:, None]).T
         values.append(correlation(metrics.shares(weighted @ votes[:, :SEVEN]), metrics.shares(weighted @ guess)))
-    return values[0], *np.nanquantile(values[1:], [0.025, 0.975])
+    return values[0], *np.minimum(2 * values[0] - np.nanquantile(values[1:], [0.975, 0.025]), 1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pandas as pd
@@ -229,6 +230,14 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
         (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
         book.build_page([])
         assert len(built_once) == number
+    (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
+    monkeypatch.setattr(book.subprocess, "run", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        book.build_page([])
+    monkeypatch.setattr(book.subprocess, "run", run)
+    (settings / name).write_bytes((settings / name).read_bytes()[:-1])
+    book.build_page([])
+    assert len(built_once) == number + 1, "what was broken off left mixed pages"
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import complexity, models, plots
+from hw3 import complexity, models, plots, recipes
 
 A, B = complexity.LAYERS["A"], complexity.LAYERS["B"]
 GEOMETRIES = [(8, 2, 0, 3), (3, 2, 0, 2), (5, 3, 1, 1), (7, 3, 0, 2), (6, 3, 1, 2), (4, 1, 0, 1), (5, 5, 2, 3), (1, 3, 1, 1)]
@@ -143,6 +143,10 @@ def test_the_interval_of_the_slope_covers_the_truth_as_often_as_it_says():
     random, x = np.random.default_rng(0), np.array([1, 2, 4, 8, 16, 32])
     fits = [complexity.loglog_slope(x, x**2.0 * np.exp(random.normal(0, 0.1, 6))) for _ in range(1000)]
     assert np.mean([fit.low < 2 < fit.high for fit in fits]) == pytest.approx(0.95, abs=0.02)
+
+
+def test_every_profile_has_its_sizes():
+    assert set(complexity.SIZES) == set(recipes.PROFILES)
 
 
 def test_every_size_is_measured_and_drawn(monkeypatch):

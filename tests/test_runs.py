@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +148,19 @@ def test_ensemble_votes_and_averages():
     assert both["mean"]["PublicTest"][1].tolist() == [1, 0]
     other = replace(members[0], predictions={"PublicTest": (np.array([5, 6]), *members[0].predictions["PublicTest"][1:])})
     assert runs.ensemble([members[0], other]) == {"vote": {}, "mean": {}}, "other faces cannot be voted on"
+
+
+def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RECORDED", tmp_path)
+    for name in ("modern-cnn", ".modern-cnn.half", "modern-cnn-seed1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").touch()
+    assert runs.recorded_names() == ["modern-cnn"]
+
+
+def test_folders_of_the_environment_hold_in_any_working_folder(tmp_path):
+    (tmp_path / "below").mkdir()
+    code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; print(build_dir()); print(os.environ['HW3_DATA'])"
+    env = os.environ | {"HW3_BUILD": "made", "HW3_DATA": "below/faces", "PYTHONPATH": str(runs.ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "made"), str(tmp_path / "below" / "faces")]

@@ -61,6 +61,14 @@ def test_unlabeled_faces_cannot_be_trained_on(few):
         train.split(blank, Recipe())
 
 
+def test_a_split_that_leaves_nothing_to_learn_from_is_refused(few):
+    with pytest.raises(FacesError, match="none is left to learn from"):
+        train.split(few, Recipe(held_out=0.999))
+    alike = Faces(np.zeros_like(few.images), few.labels, few.part, few.name, few.source)
+    with pytest.raises(FacesError, match="none is left to learn from"):
+        train.split(alike, Recipe(together=True))
+
+
 def test_losses_agree_until_the_clip_and_only_the_stable_one_has_a_gradient_beyond():
     logits = np.array([[0.0, 10, 0, 0, 0, 0, 0], [0, 40, 0, 0, 0, 0, 0]], np.float32)
     labels = np.array([0, 0])

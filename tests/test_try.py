@@ -64,8 +64,10 @@ def test_page_and_keras_agree_on_100_faces(page):
 
 def test_page_makes_of_a_picture_the_face_that_hw3_predict_makes(page, tmp_path):
     network, rng = runs.load_small()[0], np.random.default_rng(1)
-    for name, (height, width) in {"wide.png": (120, 200), "tall.png": (300, 110), "tiny.png": (20, 30)}.items():
-        rough = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    sizes = {"wide.png": (120, 200), "tall.png": (300, 110), "tiny.png": (20, 30), "clear.png": (90, 90)}
+    for name, (height, width) in sizes.items():
+        colors = 4 if name == "clear.png" else 3  # in part transparent
+        rough = Image.fromarray(rng.integers(0, 256, (6, 6, colors), dtype=np.uint8))
         rough.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / name)
         with answered(page, "hw3-photo"):
             choose(page, tmp_path / name)
@@ -116,11 +118,13 @@ def test_webcam_is_shown_until_it_is_stopped_or_said_to_be_missing(page):
         const context = canvas.getContext("2d");
         setInterval(() => { context.fillStyle = `rgb(${Math.random() * 255}, 9, 9)`; context.fillRect(0, 0, 64, 48); }, 20);
         globalThis.stream = canvas.captureStream();
-        navigator.mediaDevices.getUserMedia = async () => stream;
+        globalThis.asked = 0;
+        navigator.mediaDevices.getUserMedia = async () => { asked += 1; return stream; };
     }"""
     )
     with answered(page, "hw3-photo"):
-        page.click(".start")
+        page.dblclick(".start")
+    assert page.evaluate("asked") == 1, "a second camera would never be stopped"
     with answered(page, "hw3-photo"):
         pass  # the next picture comes by itself
     page.click(".stop")

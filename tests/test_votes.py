@@ -90,7 +90,6 @@ def test_only_test_rows_are_recorded_and_found_by_their_row(tmp_path, monkeypatc
 
 def test_majority_is_alone_and_an_emotion():
     assert votes.majority(PICTURES).tolist() == [HAPPY, HAPPY, NONE, NONE, ANGRY]
-    assert votes.agreement(PICTURES).tolist() == [1, 0.6, 0.5, 0.6, 0.4]
 
 
 def test_crowd_sums_votes_by_label():

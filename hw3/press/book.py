@@ -231,6 +231,7 @@ def build_page(executed: list[Path]) -> Path:
     stamp = build_dir() / "html" / ".key"
     if page.exists() and stamp.exists() and stamp.read_text() == key:
         return page
+    stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
     # it appends _build to the output path itself
     jupyter_book(write_source(executed, hw3_other=f"{CHINESE}/"), build_dir().parent, "html")
     if not page.exists():

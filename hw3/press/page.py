@@ -6,7 +6,6 @@ No page asks another host: plotly's script and the formulas' fonts are shipped, 
 import base64
 import json
 import re
-import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -85,8 +84,14 @@ def add_head(app, doctree) -> None:
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def add_switch(app, config) -> None:
-    """Put the switch of language first among the buttons of a page's head."""
+def configure(app, config) -> None:
+    """Put the switch of language first among the buttons of a page's head, and into _static what pages load: the style,
+    plotly's script from its package, the demo's networks."""
+    import plotly
+
+    plotly_script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    files = Path(__file__).with_name("page.css"), plotly_script, build_dir() / "demo"
+    config.html_static_path += [str(path) for path in files if path.exists()]
     config.templates_path.append(str(Path(__file__).parent))
     config.html_theme_options["article_header_end"] = ["language.html", "article-header-buttons.html"]
 
@@ -119,18 +124,6 @@ def draw_icons_with_their_font(app, error) -> None:
                 path.write_text(kept, encoding="utf-8")
 
 
-def copy_files(app, error) -> None:
-    """Copy the style, plotly's script from its package, and the demo's networks into _static of the finished HTML."""
-    if error is None and app.builder.format == "html":
-        import plotly
-
-        if (build_dir() / "demo").exists():
-            shutil.copytree(build_dir() / "demo", Path(app.outdir) / "_static" / "demo", dirs_exist_ok=True)
-
-        for file in (Path(__file__).with_name("page.css"), Path(plotly.__file__).parent / "package_data" / "plotly.min.js"):
-            shutil.copyfile(file, Path(app.outdir) / "_static" / file.name)
-
-
 def remove_unused(app, error) -> None:
     """Remove the files of _static that no page asks for, most of the finished HTML's bytes; pdf.py prints with others."""
     if error is None and app.builder.name == "html":
@@ -157,7 +150,7 @@ def setup(app) -> dict:
     """Register the extension with Sphinx."""
     keep_alternative_texts()
     app.add_config_value("hw3_other", "", "html")
-    app.connect("config-inited", add_switch)
+    app.connect("config-inited", configure)
     app.add_css_file("page.css")
     app.add_js_file(None, body=AGAIN)
     app.connect("doctree-read", add_head)
@@ -165,7 +158,6 @@ def setup(app) -> dict:
     app.connect("html-page-context", lead_to_other_edition)
     app.connect("html-page-context", forbid_connections)
     app.connect("build-finished", draw_icons_with_their_font)
-    app.connect("build-finished", copy_files)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

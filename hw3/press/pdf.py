@@ -34,10 +34,7 @@ WIDTH = 170 / 25.4  # inches: A4 without the margins of print.css
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = ["--no-sandbox", "--allow-file-access-from-files"]  # MathJax's fonts
-WORDS = {  # on the title page, by the language of the book
-    "en": {"contents": "Contents", "data": "data", "profile": "profile", "device": "trained on", "date": "printed on"},
-    "zh": {"contents": "目錄", "data": "資料", "profile": "設定", "device": "訓練裝置", "date": "列印日期"},
-}
+FACTS = {"data": "data", "profile": "profile", "device": "trained on", "date": "printed on"}  # on the title page
 # Not printed: what a reader of paper cannot use. A plot that answers to pointing has a picture for paper as its first child.
 USELESS = ".headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell, "
 USELESS += ".hw3-interactive:has(> img) > :not(img), .hw3-interactive:has(> img) ~ script"
@@ -80,12 +77,11 @@ class Heading(NamedTuple):
 def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
     """Turn jupyter-book's single page into the HTML to print; return it, and the headings of its table of contents.
 
-    facts are the lines of the title page, named by keys of WORDS. The number of each heading's page is left open, in an
+    facts are the lines of the title page, named by keys of FACTS. The number of each heading's page is left open, in an
     element of class "page" in its line of the table of contents.
     """
     soup = BeautifulSoup(page, "html.parser")
     language, title = soup.html.get("lang", "en"), html.escape(title)
-    words = WORDS.get(language[:2], WORDS["en"])
     for useless in soup.select(f"article :is({USELESS})"):
         if not useless.decomposed:
             useless.decompose()
@@ -106,11 +102,11 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
             contents.append(f'<a class="{heading.name}" href="#{heading["id"]}">{text}</a>')
     scripts = [str(s) for s in soup.head.find_all("script") if "mathjax" in s.get("src", "") or "window.MathJax" in s.text]
     mathjax = "".join(scripts).replace("tex-chtml", "tex-svg")  # letters on paper as curves: brackets of matrices without seams
-    lines = "".join(f"<dt>{words[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    lines = "".join(f"<dt>{FACTS[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     style = "\n".join([Path(__file__).with_name("print.css").read_text(encoding="utf-8"), *running])
     laid_out = f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="stylesheet" href="_static/pygments.css"><style>{style}</style><script>{SCRIPT}</script>{mathjax}
-</head><body><div class="title"><p>{title}</p><dl>{lines}</dl></div><nav><p>{words["contents"]}</p>{"".join(contents)}</nav>
+</head><body><div class="title"><p>{title}</p><dl>{lines}</dl></div><nav><p>Contents</p>{"".join(contents)}</nav>
 <main>{"".join(map(str, chapters))}</main></body></html>"""
     return laid_out, headings
 
