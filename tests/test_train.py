@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -397,7 +398,9 @@ def test_each_other_installed_backend_trains(backend):
 TWO_DEVICES = """
 import sys, json, numpy as np
 from hw3 import faces, recipes, train
+from hw3.__main__ import join_hosts
 import keras
+join_hosts()
 rng = np.random.default_rng(0)
 few = faces.Faces(rng.integers(0, 255, (300, 48, 48)).astype(np.uint8), rng.integers(0, 7, 300).astype(np.uint8),
                   np.zeros(300, np.uint8), "test faces", "made by the tests")
@@ -411,21 +414,30 @@ print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.hi
 """
 
 
-def test_two_devices_give_the_history_of_one():
+def histories(devices, hosts):
+    """Train on so many devices in each of so many processes; return what each of them printed."""
+    env = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    if hosts > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            addresses = ",".join([f"127.0.0.1:{free.getsockname()[1]}"] * hosts)
+        env |= {"KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses, "KERAS_DISTRIBUTION_NUM_PROCESSES": str(hosts)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    environments = [env | {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)} for i in range(hosts)]
+    started = [subprocess.Popen([sys.executable, "-c", TWO_DEVICES], env=e, **options) for e in environments]
+    return [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in started]
+
+
+def test_two_devices_and_two_hosts_give_the_history_of_one_device():
     if keras.backend.backend() != "jax":
         pytest.skip("runs under `make test BACKEND=jax`, as CI does")
-
-    def histories(devices):
-        env = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        out = subprocess.run([sys.executable, "-c", TWO_DEVICES], env=env, capture_output=True, text=True, check=True).stdout
-        return json.loads(out.splitlines()[-1])
-
-    seen, shards, two = histories(2)
-    assert (seen, shards) == (2, [2]), "the weights do not lie on both devices"
-    seen, shards, one = histories(1)
+    [(seen, shards, one)] = histories(1, 1)
     assert (seen, shards) == (1, [1])
-    for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, rtol=1e-5, err_msg=name)
+    for devices, hosts in ((2, 1), (1, 2)):
+        for seen, shards, two in histories(devices, hosts):
+            assert (seen, shards) == (2, [2]), "the weights do not lie on both devices"
+            for name, values in one.items():
+                np.testing.assert_allclose(two[name], values, rtol=1e-5, err_msg=f"{name}, {hosts} hosts")
 
 
 def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch):
