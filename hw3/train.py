@@ -300,7 +300,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
             checkpoint.unlink()
     if recipe.first_step and not seconds:
         model.optimizer.learning_rate = recipe.first_step
-        model.train_on_batch(learn[:batch].astype(np.int32), one_hot[learn[:batch]])
+        model.fit(**feed(batch, learn[:batch].astype(np.int32), one_hot[learn[:batch]]), shuffle=False, verbose=0)
         model.optimizer.learning_rate = recipe.learning_rate
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
