@@ -185,7 +185,9 @@ CLAIMS = (
     Claim("2", "The DNN's parameters in all", "dnn#architecture", lambda: _totals("dnn")),
     Claim("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
     Claim("2", "Its log ends at 14% of the held-out images", "dnn#is-it-overfitting", lambda: _ends_at("dnn")),
-    Claim("2", "With its loss such a DNN has at most 14% of new faces right", "dnn#recorded-on-fer2013", statistics=NO_MORE),
+    Claim(
+        "2", "With the loss of 2018 such a DNN has at most 14% of new faces right", "dnn#recorded-on-fer2013", statistics=NO_MORE
+    ),
     Claim("2", "The DNN overfitted, in its own log", "dnn#is-it-overfitting", statistics=LOG_OVERFITS, runs=False),
     Claim("2", "Such a DNN overfits when it is trained again", "dnn#recorded-on-fer2013", statistics=OVERFITS),
     Claim("2", "Using the structure of images matters", "dnn#your-own-training-side-by-side", statistics=STRUCTURE),

@@ -156,7 +156,7 @@ function box(root) {
 
 function photo(root) {
   const { say, show } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
-  const context = canvas.getContext("2d", { willReadFrequently: true }), square = root.querySelector(".square");
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false }), square = root.querySelector(".square");
   const [x, y, size] = ["x", "y", "size"].map((name) => root.querySelector(`[name=${name}]`));
   const [begin, stop] = [".start", ".stop"].map((name) => root.querySelector(name));
   let stream;

@@ -63,7 +63,7 @@ def test_69_percent_of_new_faces(hits, expected):
 @pytest.mark.parametrize(("hits", "expected"), [(80, "holds"), (145, "undecided"), (350, "does not hold")])
 def test_14_percent_of_new_faces(hits, expected):
     stacks = {"stable": run(hits=500), "clipped": run(hits=hits)}
-    assert said("With its loss such a DNN has at most 14% of new faces right", evidence(**stacks))["verdict"] == expected
+    assert said("With the loss of 2018 such a DNN has at most 14% of new faces right", evidence(**stacks))["verdict"] == expected
 
 
 def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():
