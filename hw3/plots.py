@@ -282,8 +282,9 @@ def _read_matrix(shares: np.ndarray, names) -> str:
     )
 
 
-def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
+def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "", level: float = 0.95) -> Figure:
     """Draw one row of table a line: a dot at its value and a bar over its interval, all shares. The index names the rows."""
+    percent = f"{100 * level:.4g}%"
     figure = Figure(figsize=(WIDTH, 0.27 * len(table) + 0.9), layout="constrained")
     ax, y = figure.subplots(), np.arange(len(table))[::-1]
     ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
@@ -291,11 +292,11 @@ def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, 
     ax.set_yticks(y, table.index)
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.axvline(0, color="0.4", lw=1)
-    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(min(0, 1.1 * table[low].min()), None))
+    ax.set(xlabel=f"{label}, with its {percent} interval", xlim=(min(0, 1.1 * table[low].min()), None))
     known = table.dropna(subset=[value])
     ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
-    told = [f"{what} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for what, row in ends.items()]
-    figure.set_label(f"{label}, {len(table)} rows, each a dot in a bar, its 95% interval: {'; '.join(told)}.")
+    told = [f"{end} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for end, row in ends.items()]
+    figure.set_label(f"{label}, {len(table)} rows, each a dot in a bar, its {percent} interval: {'; '.join(told)}.")
     return under(figure, note)
 
 
