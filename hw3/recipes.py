@@ -140,14 +140,17 @@ PROFILES = {
 def recipe(network: str, profile: str = "quick", name: str = "original", **changes) -> Recipe:
     """Return the recipe of that name for a network ("cnn" or "dnn") under a profile, with any field changed by keyword.
 
-    Raises ValueError for an unknown name, network or profile and TypeError for an unknown field.
+    Raises ValueError for an unknown name, network or profile or another network's architecture, TypeError for an unknown field.
     """
     for value, known, what in ((profile, PROFILES, "profile"), (name, RECIPES, "recipe")):
         if value not in known:
             raise ValueError(f"{what} {value!r} is unknown: choose one of {', '.join(known)}")
     if network not in RECIPES[name]:
         raise ValueError(f"recipe {name!r} is not for network {network!r}: it has {', '.join(RECIPES[name])}")
-    return replace(Recipe(name=name, profile=profile), **RECIPES[name][network] | PROFILES[profile][network] | changes)
+    made = replace(Recipe(name=name, profile=profile), **RECIPES[name][network] | PROFILES[profile][network] | changes)
+    if network == "cnn" and made.architecture != "original":
+        raise ValueError(f"architecture {made.architecture!r} is not for network 'cnn': only the dnn has another")
+    return made
 
 
 def change(text: str) -> tuple[str, object]:

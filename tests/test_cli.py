@@ -149,6 +149,7 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("warmup=1", "less than 1"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
+    assert "only the dnn" in fails(capsys, "train", "cnn", "--data", path, "--set", "architecture=residual")
 
 
 def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):

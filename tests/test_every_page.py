@@ -1,6 +1,6 @@
 """All built pages in a browser. A file of its own, as it takes longest: another worker tests the rest of the pages meanwhile."""
 
-from test_page import FIRST, broken, browser, html, look  # noqa: F401  fixtures too
+from test_page import FIRST, broken, browser, html, look, opened  # noqa: F401  fixtures too
 
 from hw3.press import book
 
@@ -15,11 +15,13 @@ def test_every_page_in_a_browser(html, browser, capsys):  # noqa: F811
     ]
     assert {f"{name}.html" for name in book.ORDER} <= {p.name for p in paths}
     seen, wrong, paints = {}, [], {}
-    for path in paths:
-        chinese = "zh" in path.relative_to(html).parts
-        found, ids, links, paints[path.stem + " zh" * chinese] = look(browser, path, not chinese or path.stem in AXE_IN_CHINESE)
-        seen[path] = ids, links
-        wrong += [f"{path.relative_to(html)}: {what}" for what in found]
+    with opened(browser) as (tab, heard):
+        for path in paths:
+            chinese = "zh" in path.relative_to(html).parts
+            axe = not chinese or path.stem in AXE_IN_CHINESE
+            found, ids, links, paints[path.stem + " zh" * chinese] = look(tab, heard, path, axe)
+            seen[path] = ids, links
+            wrong += [f"{path.relative_to(html)}: {what}" for what in found]
     assert wrong == []
     assert broken(seen) == []
     assert sum(len(links) for _, links in seen.values()) > 100

@@ -94,18 +94,24 @@ def browser():
 
 
 @contextmanager
-def opened(browser, path):
-    """Open a page from disk as a first-time reader does; yield it, and the list of what goes wrong from then on."""
+def opened(browser, path=None):
+    """Open a page from disk as a first-time reader does; yield its tab, and the list of what goes wrong from then on."""
     context = browser.new_context(viewport=NARROW, color_scheme="light", reduced_motion="reduce")
     tab, wrong = context.new_page(), []
     tab.on("console", lambda message: message.type == "error" and wrong.append(f"console: {message.text}"))
     tab.on("pageerror", lambda error: wrong.append(f"script: {error}"))
     tab.on("request", lambda request: request.url.startswith("http") and wrong.append(f"asks another host: {request.url}"))
     tab.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url}"))
-    tab.goto(path.as_uri())
-    tab.evaluate(DRAWN)
+    if path:
+        visit(tab, path)
     yield tab, wrong
     context.close()
+
+
+def visit(tab, path):
+    """Open a page from disk in a tab, and wait until all of it is there."""
+    tab.goto(path.as_uri())
+    tab.evaluate(DRAWN)
 
 
 def barriers(tab, rules=None):
@@ -116,34 +122,38 @@ def barriers(tab, rules=None):
     return [f"axe: {rule['id']}: {node['html'][:120]}" for rule in bad for node in rule["nodes"]]
 
 
-def look(browser, path, axe=True):
+def look(tab, wrong, path, axe=True):
     """Look at a page narrow and wide, in light and dark. Return what is wrong, its ids, its links, and seconds to first paint.
 
-    Without axe only what fits, loads, links and can be reached.
+    The tab and the list are those of `opened`: in a tab of its own each page would take twice as long. Without axe only what
+    fits, loads, links and can be reached.
     """
-    with opened(browser, path) as (tab, wrong):
-        paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime / 1000")
-        found = SimpleNamespace(**tab.evaluate(FOUND))
-        kinds = {"formulas": "no formula", "failed": "formula", "empty": "no image", "silent": "no alternative text"}
-        kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard", "doubled": "plot and picture"}
-        wrong += [f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)]
-        wrong += [f"360 px, light: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
-        if axe:
-            wrong += [f"360 px {what}" for what in barriers(tab, ["scrollable-region-focusable"])]
-            tab.emulate_media(color_scheme="dark")
-            wrong += [f"360 px, dark: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
-        tab.set_viewport_size(WIDE)
-        wrong += [f"1280 px: table cut off: {what[:120]}" for what in tab.evaluate(CUT_OFF)]
-        if not axe:
-            return wrong, found.ids, found.links, paint
-        tab.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")  # the sidebar slides in
-        tab.wait_for_timeout(500)  # the theme measures what scrolls 0.3 s after a change of size
-        wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
-        tab.emulate_media(color_scheme="light")
-        wrong += barriers(tab)
-        tab.emulate_media(media="print")
-        wrong += [f"on paper no picture: {what}" for what in tab.evaluate(PRINTED)]
-        return wrong, found.ids, found.links, paint
+    wrong.clear()
+    tab.set_viewport_size(NARROW)
+    tab.emulate_media(media="screen", color_scheme="light")
+    visit(tab, path)
+    paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime / 1000")
+    found = SimpleNamespace(**tab.evaluate(FOUND))
+    kinds = {"formulas": "no formula", "failed": "formula", "empty": "no image", "silent": "no alternative text"}
+    kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard", "doubled": "plot and picture"}
+    wrong += [f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)]
+    wrong += [f"360 px, light: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
+    if axe:
+        wrong += [f"360 px {what}" for what in barriers(tab, ["scrollable-region-focusable"])]
+        tab.emulate_media(color_scheme="dark")
+        wrong += [f"360 px, dark: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
+    tab.set_viewport_size(WIDE)
+    wrong += [f"1280 px: table cut off: {what[:120]}" for what in tab.evaluate(CUT_OFF)]
+    if not axe:
+        return [*wrong], found.ids, found.links, paint
+    tab.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")  # the sidebar slides in
+    tab.wait_for_timeout(500)  # the theme measures what scrolls 0.3 s after a change of size
+    wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
+    tab.emulate_media(color_scheme="light")
+    wrong += barriers(tab)
+    tab.emulate_media(media="print")
+    wrong += [f"on paper no picture: {what}" for what in tab.evaluate(PRINTED)]
+    return [*wrong], found.ids, found.links, paint
 
 
 def broken(pages):
@@ -216,7 +226,8 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         "<div class=plotly-graph-div></div><div style='overflow: auto'><table width=2000><tr><td>cell</table></div></main>"
         "<script>window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
     )
-    wrong, ids, links, _ = look(browser, bad)
+    with opened(browser) as (tab, wrong):
+        wrong, ids, links, _ = look(tab, wrong, bad)
     expected = {
         "asks another host: https://example.org/x.png", "console: oh", "not loaded: .*gone.png", "no image: .*gone.png",
         "no alternative text: data:.*", "no formula: x", "formula: y", "no plot or no label: ",
