@@ -68,7 +68,8 @@ class Distortion(layers.Layer):
     """Other random distortions for each face (n, 48, 48, 1), of the recipe's sizes, in one resampling; in training only.
 
     An output pixel q shows the input at c + R S Z F (q - c) + d: turned, sheared, zoomed and mirrored about the center c,
-    and shifted; what comes from outside repeats the border.
+    and shifted; what comes from outside repeats the border. Then its differences to its mean gray grow or shrink, and the mean
+    moves; what is darker than black or brighter than white is cut off.
     """
 
     def __init__(self, recipe: Recipe):
@@ -94,6 +95,11 @@ class Distortion(layers.Layer):
             faces = ops.image.affine_transform(
                 ops.cast(faces, "float32"), ops.stack(rows, axis=1), "bilinear", fill_mode="nearest", data_format="channels_last"
             )
+        if r.contrast or r.brightness:
+            faces = ops.cast(faces, "float32")
+            mean = ops.mean(faces, (1, 2, 3), keepdims=True)
+            contrast, brightness = (draw(size)[:, None, None, None] for size in (r.contrast, r.brightness))
+            faces = ops.clip(mean + brightness + (faces - mean) * (1 + contrast), 0, 1)
         return ops.cast(faces, self.compute_dtype)
 
 

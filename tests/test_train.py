@@ -142,6 +142,21 @@ def test_zoom_shear_and_shift_move_a_point_as_far_as_they_say():
     assert np.abs(moved.mean(0)).max() < 0.5
 
 
+def test_contrast_and_brightness_change_a_face_about_its_own_mean_as_far_as_they_say():
+    images = np.random.default_rng(0).uniform(0.35, 0.65, (300, 48, 48)).astype(np.float32)
+    mean, differences = images.mean((1, 2)), images - images.mean((1, 2), keepdims=True)
+    out = distorted(replace(STILL, contrast=0.3, brightness=0.15), images)
+    moved = out.mean((1, 2)) - mean
+    stretched = (out - out.mean((1, 2), keepdims=True))[:, 0, 0] / differences[:, 0, 0]
+    for found, size in ((moved, 0.15), (stretched - 1, 0.3)):
+        assert -size - 1e-3 < found.min() < -0.9 * size
+        assert 0.9 * size < found.max() < size + 1e-3
+    np.testing.assert_allclose(out, (mean + moved)[:, None, None] + stretched[:, None, None] * differences, atol=1e-3)
+    assert abs(np.corrcoef(moved, stretched)[0, 1]) < 0.2, "drawn apart"
+    cut = distorted(replace(STILL, brightness=0.15), np.stack([np.zeros((48, 48)), np.ones((48, 48))] * 20))
+    assert (cut.min(), cut.max()) == (0, 1)
+
+
 def test_precise_norm_takes_the_statistics_of_all_undistorted_batches_alike():
     images = np.random.default_rng(0).integers(0, 256, (23, 48, 48), dtype=np.uint8)
     network = NETWORKS["dnn"]["residual"]()
