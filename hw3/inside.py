@@ -1,4 +1,4 @@
-"""What the network looks at: Grad-CAM, input gradients, covered faces, exciting inputs, and the space of the last hidden layer.
+"""What the network looks at: Grad-CAM, input gradients, covered and changed faces, exciting inputs, the space of its last layer.
 
 A network is a list of built Keras layers up to the logits, which `layers` gives: so any of its parts can be asked for what it
 gives and for a gradient. Only `gradient` knows the backend. Faces go in as floats in [0, 1], shape (n, 48, 48, 1).
@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pandas as pd
 from keras import ops
+from scipy import ndimage
 
 from hw3 import faces, metrics, pca, runs, train
 from hw3.disk import ROOT, digest, write_atomically
@@ -31,6 +32,17 @@ BANDS = {"eyes": (11, 22), "nose": (22, 33), "mouth": (33, 44)}
 SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"} | dict.fromkeys(
     (12, 15, 16, 20, 23, 26), "mouth"
 )
+
+# What may happen to a picture before a network sees it: functions of pictures (n, 48, 48) float32, from 0 to 255.
+CHANGES = {
+    "moved by 4 pixels": lambda x: ndimage.shift(x, (0, 0, 4), order=1, mode="nearest"),
+    "turned by 20 degrees": lambda x: ndimage.rotate(x, 20, (1, 2), reshape=False, order=1, mode="nearest"),
+    "half the contrast": lambda x: (x + x.mean((1, 2), keepdims=True)) / 2,
+    "brighter by a fifth": lambda x: x + 255 / 5,
+    "darker by a fifth": lambda x: x - 255 / 5,
+    "blurred over a pixel": lambda x: ndimage.gaussian_filter(x, (0, 1, 1)),
+    "noise of 10 grays": lambda x: x + np.random.default_rng(0).normal(0, 10, x.shape),
+}
 
 
 def layers(model: keras.Model, last: str = "logits") -> list:
@@ -112,6 +124,11 @@ def occlusion(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return the predicted labels (n,) of the images as they are ("nothing" covered) and with each band covered."""
     views = {"nothing": images} | {band: cover(images, band) for band in BANDS}
     return {name: train.predict(model, seen).argmax(1).astype(np.uint8) for name, seen in views.items()}
+
+
+def change(images: np.ndarray, name: str) -> np.ndarray:
+    """Return the images (n, 48, 48), uint8, changed by one of CHANGES; what leaves the range from black to white is cut off."""
+    return np.clip(np.rint(CHANGES[name](images.astype(np.float32))), 0, 255).astype(np.uint8)
 
 
 def predictions() -> dict[str, dict[str, int]]:
@@ -231,6 +248,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"hw3: {error}")
     private = data.only("PrivateTest")
     found = look(model, private.images, private.labels)
+    for name in CHANGES:
+        found[f"changed/{name}"] = train.predict(model, change(private.images, name)).argmax(1).astype(np.uint8)
     about = {"label": about["label"], "part": "PrivateTest", "weights": digest(runs.SMALL.read_bytes()), "n": len(private)}
     arrays = {k: v.astype(np.float16) if v.dtype.kind == "f" else v for k, v in found.items()}
     arrays["about"] = np.array(json.dumps(about))

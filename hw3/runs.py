@@ -298,15 +298,24 @@ def save_small(model, about: dict) -> None:
     write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
 
 
-def load_small():
-    """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError or ValueError in one line."""
-    from hw3.models import NETWORKS
-
+def about_small() -> dict:
+    """Return what is said about the recorded CNN, without Keras. Raises FileNotFoundError or ValueError in one line."""
     if not SMALL.exists():
         raise FileNotFoundError(f"no recorded weights at results/fer2013/{SMALL.name}: first run python -m hw3 record modern-cnn")
     try:
         with np.load(SMALL, allow_pickle=False) as saved:
-            about = json.loads(str(saved["about"]))
+            return json.loads(str(saved["about"]))
+    except Exception as error:
+        raise ValueError(f"the weights in results/fer2013/{SMALL.name} are damaged: {error}") from error
+
+
+def load_small():
+    """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError or ValueError in one line."""
+    about = about_small()
+    from hw3.models import NETWORKS
+
+    try:
+        with np.load(SMALL, allow_pickle=False) as saved:
             model = NETWORKS["cnn"][about["architecture"]]()
             count = len(model.get_weights())
             model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])

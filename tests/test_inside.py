@@ -194,6 +194,27 @@ def test_the_weights_are_those_of_the_network_that_the_pages_show():
     assert alike[0] == max(alike)
 
 
+def test_every_change_is_recorded_and_does_what_it_says():
+    _, found = inside.recorded()
+    assert {f"changed/{name}" for name in inside.CHANGES} == {name for name in found if name.startswith("changed/")}
+    images = np.full((2, 48, 48), 100, np.uint8)
+    images[:, 10:14, 20:24] = 180
+    mean = images.mean()
+    after = {name: inside.change(images, name) for name in inside.CHANGES}
+    assert all(x.shape == images.shape and x.dtype == np.uint8 for x in after.values())
+    assert np.array_equal(after["moved by 4 pixels"][:, :, 4:], images[:, :, :-4])
+    assert np.array_equal(after["brighter by a fifth"], images + 51)
+    assert np.array_equal(after["darker by a fifth"], images - 51)
+    assert (inside.change(np.full((1, 48, 48), 230, np.uint8), "brighter by a fifth") == 255).all()
+    np.testing.assert_allclose(after["half the contrast"], (images + mean) / 2, atol=0.5)
+    assert after["blurred over a pixel"].mean() == pytest.approx(mean, abs=0.5)
+    assert after["blurred over a pixel"].max() < 175
+    assert np.std(after["noise of 10 grays"] - images.astype(float)) == pytest.approx(10, abs=0.3)
+    y, x = (np.argwhere(after["turned by 20 degrees"][0] > 140).mean(0) - 23.5).round(1)
+    assert np.hypot(y, x) == pytest.approx(np.hypot(-12, -2), abs=0.3)
+    assert abs(np.degrees(np.arctan2(y, x) - np.arctan2(-12, -2))) == pytest.approx(20, abs=2)
+
+
 def test_only_the_whole_of_fer2013_is_recorded(tmp_path, monkeypatch, few):
     monkeypatch.setattr(inside, "RECORDED", tmp_path / "cnn.npz")
     monkeypatch.setattr(faces, "find", lambda data: few)
@@ -207,8 +228,10 @@ def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
     monkeypatch.setattr(faces, "find", lambda data: few)
     monkeypatch.setattr(runs, "check_recordable", lambda data: None)
     monkeypatch.setattr(inside, "look", lambda model, images, labels: {"labels": labels, "cam": images.astype(float) / 3})
+    monkeypatch.setattr(inside, "CHANGES", {"black": lambda x: 0 * x})
     inside.main([])
     about, found = inside.recorded()
+    assert found["changed/black"].tolist() == [found["changed/black"][0]] * 30, "the same picture, the same answer"
     assert json.loads(json.dumps(about)) == about
     assert (about["part"], about["n"]) == ("PrivateTest", 30)
     assert found["cam"].dtype == np.float16
