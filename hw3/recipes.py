@@ -10,7 +10,8 @@ class Recipe:
 
     The defaults are the original report's: Adam at 0.001, batches of 100, 200 epochs, a random 10% of Training held out.
     Angles are in degrees, shifts in pixels; zoom is the largest relative change of height and of width, contrast that of a
-    face's differences to its mean gray, brightness the largest change of that mean, from black to white 1; caps are numbers of
+    face's differences to its mean gray, brightness the largest change of that mean, from black to white 1; blur is the largest
+    standard deviation of a Gaussian blur, in pixels, noise that of normal noise, from black to white 1; caps are numbers of
     images.
     """
 
@@ -36,6 +37,8 @@ class Recipe:
     shift: float = 0.0
     contrast: float = 0.0
     brightness: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     views: int = 1  # predictions are the mean over so many views of a face: 1, 2 (mirrored too) or 10 (also shifted)
     held_out: float = 0.1
     together: bool = False  # identical pictures stay on one side of the split; the original's split is plainly random
@@ -89,7 +92,7 @@ MODERN = {
     "cnn": MILD["cnn"] | {"rotation": 20.0, "shift": 4.0, "contrast": 0.3, "brightness": 0.15},
     "dnn": {"architecture": "residual", "epochs": 200, "rotation": 0.0, "zoom": 0.0, "shift": 2.0, "views": 2} | SGD | SMOOTH,
 }
-PLAIN = {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0, "contrast": 0.0, "brightness": 0.0}
+PLAIN = dict.fromkeys(("rotation", "shear", "zoom", "shift", "contrast", "brightness", "blur", "noise"), 0.0)
 RECIPES = {
     "original": {"cnn": {}, "dnn": {}},
     "clipped": {"dnn": {"loss": "clipped"}},

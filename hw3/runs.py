@@ -298,15 +298,20 @@ def save_small(model, about: dict) -> None:
     write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
 
 
-def about_small() -> dict:
-    """Return what is said about the recorded CNN, without Keras. Raises FileNotFoundError or ValueError in one line."""
+def _small(read: Callable):
+    """Return read(the open file of recorded weights). Raises FileNotFoundError or ValueError in one line."""
     if not SMALL.exists():
         raise FileNotFoundError(f"no recorded weights at results/fer2013/{SMALL.name}: first run python -m hw3 record modern-cnn")
     try:
         with np.load(SMALL, allow_pickle=False) as saved:
-            return json.loads(str(saved["about"]))
+            return read(saved)
     except Exception as error:
         raise ValueError(f"the weights in results/fer2013/{SMALL.name} are damaged: {error}") from error
+
+
+def about_small() -> dict:
+    """Return what is said about the recorded CNN, without Keras. Raises as `load_small`."""
+    return _small(lambda saved: json.loads(str(saved["about"])))
 
 
 def load_small():
@@ -314,11 +319,10 @@ def load_small():
     about = about_small()
     from hw3.models import NETWORKS
 
-    try:
-        with np.load(SMALL, allow_pickle=False) as saved:
-            model = NETWORKS["cnn"][about["architecture"]]()
-            count = len(model.get_weights())
-            model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
-    except Exception as error:
-        raise ValueError(f"the weights in results/fer2013/{SMALL.name} are damaged: {error}") from error
-    return model, about
+    def read(saved):
+        model = NETWORKS["cnn"][about["architecture"]]()
+        count = len(model.get_weights())
+        model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
+        return model
+
+    return _small(read), about

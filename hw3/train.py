@@ -68,8 +68,8 @@ class Distortion(layers.Layer):
     """Other random distortions for each face (n, 48, 48, 1), of the recipe's sizes, in one resampling; in training only.
 
     An output pixel q shows the input at c + R S Z F (q - c) + d: turned, sheared, zoomed and mirrored about the center c,
-    and shifted; what comes from outside repeats the border. Then its differences to its mean gray grow or shrink, and the mean
-    moves; what is darker than black or brighter than white is cut off.
+    and shifted; what comes from outside repeats the border. Then it is blurred, its differences to its mean gray grow or
+    shrink, the mean moves, and noise is added; what is darker than black or brighter than white is cut off.
     """
 
     def __init__(self, recipe: Recipe):
@@ -95,11 +95,18 @@ class Distortion(layers.Layer):
             faces = ops.image.affine_transform(
                 ops.cast(faces, "float32"), ops.stack(rows, axis=1), "bilinear", fill_mode="nearest", data_format="channels_last"
             )
+        faces = ops.cast(faces, "float32")
+        if r.blur:  # each row and each column becomes a weighted mean of all: a pixel's weights sum to one at the border too
+            apart = ops.square(ops.arange(faces.shape[1], dtype="float32")[:, None] - ops.arange(faces.shape[1], dtype="float32"))
+            weights = ops.softmax(-apart / (2 * ops.square(draw(r.blur)[:, None, None]) + 1e-6))
+            faces = ops.einsum("nij,njkc,nlk->nilc", weights, faces, weights)
         if r.contrast or r.brightness:
-            faces = ops.cast(faces, "float32")
             mean = ops.mean(faces, (1, 2, 3), keepdims=True)
             contrast, brightness = (draw(size)[:, None, None, None] for size in (r.contrast, r.brightness))
             faces = ops.clip(mean + brightness + (faces - mean) * (1 + contrast), 0, 1)
+        if r.noise:
+            added = keras.random.normal(ops.shape(faces), dtype="float32", seed=self.seeds)
+            faces = ops.clip(faces + draw(r.noise)[:, None, None, None] * added, 0, 1)
         return ops.cast(faces, self.compute_dtype)
 
 

@@ -1,5 +1,6 @@
 """The book: chapters without outputs, a build that runs only what changed, pages that ask no other host."""
 
+import contextlib
 import html
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -203,6 +205,21 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
         after = keys()
         assert {chapter for chapter in after if after[chapter] != before[chapter]} == expected, name
         before = after
+
+
+def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(book, "chapter_key", lambda *a: "key")
+    monkeypatch.setattr(book, "executed_key", lambda path: "key")
+    monkeypatch.setattr(book, "run_chapter", lambda chapter, *a: ran.append(chapter.stem) or 0.0)
+    monkeypatch.setattr(book, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1)))
+    book.run_chapters("smoke", None, False)
+    assert ran == ["try"]
+    beside = tmp_path / "_build" / book.BESIDE["try"]
+    beside.parent.mkdir(parents=True)
+    beside.touch()
+    book.run_chapters("smoke", None, False)
+    assert ran == ["try"]
 
 
 def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatch):

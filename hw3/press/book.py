@@ -33,6 +33,7 @@ GROUPS = (
 )
 ORDER = tuple(name for group in GROUPS for name in group)
 SIDE_BY_SIDE = {"smoke": 2, "quick": 2}  # chapters at once; longer trainings have the machine to themselves
+BESIDE = {"try": "demo/runtime.js"}  # what a chapter leaves beside its result, in the build's folder: without it, it runs again
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
@@ -183,7 +184,8 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     chapters = {name: ROOT / "book" / f"{name}.ipynb" for name in ORDER}
     targets = {name: build_dir() / "executed" / f"{name}.ipynb" for name in ORDER}
     keys = {name: chapter_key(chapter, parameters, found.fingerprint) for name, chapter in chapters.items()}
-    due = {name for name in ORDER if fresh or executed_key(targets[name]) != keys[name]}
+    whole = {name for name in ORDER if name not in BESIDE or (build_dir() / BESIDE[name]).exists()}
+    due = {name for name in ORDER if fresh or name not in whole or executed_key(targets[name]) != keys[name]}
     with workers(min(SIDE_BY_SIDE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
             given = {name: (chapters[name], targets[name], parameters, keys[name], found.name) for name in group if name in due}
