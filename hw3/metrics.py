@@ -4,6 +4,7 @@ Every function takes labels and predictions, or a matrix of counts whose rows ar
 predicted one, in the order of EMOTIONS.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -264,4 +265,9 @@ def spread(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> tupl
     if (counts.sum(1) == 0).any():
         return np.nan, -1.0, 1.0
     tail = (1 - level) / 2
-    return statistic(counts), *np.quantile(statistic(resample(counts)), [tail, 1 - tail])
+    return statistic(counts), *np.quantile(statistic(_copies(tuple(counts.ravel().tolist()))), [tail, 1 - tail])
+
+
+@functools.lru_cache(maxsize=1)  # one matrix has many statistics
+def _copies(cells: tuple[int, ...]) -> np.ndarray:
+    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))

@@ -259,6 +259,9 @@ def recorded_names() -> list[str]:
     return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 
+ENSEMBLE = ("modern-cnn", "mild-cnn")  # whose recorded runs answer together
+
+
 def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Return {"vote" and "mean": {part: (true labels, predicted labels)}} of runs that predicted the same faces.
 
