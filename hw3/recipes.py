@@ -129,6 +129,10 @@ for _network, _changes in WITHOUT.items():
     for _what, _change in _changes.items():
         RECIPES.setdefault(f"without-{_what}", {})[_network] = (MODERN | MILD)[_network] | SHORTER[_network] | _change
 
+# What else was tried at full length: "modern" with another optimizer or with AdamW's decay.
+WITH = {"sgd": SGD | {"batch": 512}, "decay": {"weight_decay": 0.02}}
+RECIPES |= {f"with-{what}": {"cnn": MODERN["cnn"] | change} for what, change in WITH.items()}
+
 # A CPU trains the DNN about 30 times faster than the CNN, so the cheap DNN affords more epochs.
 # What suits 200 epochs does not suit 3: moving averages over 100 steps would lag behind weights that change fast, and look random
 # on held-out images; faces that are turned and zoomed take longer to learn; and a rate that falls to zero lets few steps settle.

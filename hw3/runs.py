@@ -218,13 +218,19 @@ def check_recordable(faces) -> None:
         raise ValueError(f"only runs on the whole of FER2013 are recorded, not on {faces.source}: {todo}")
 
 
+def tried(name: str) -> bool:
+    """Return whether a recipe, or a recorded run of it, was only tried, to choose one: "modern" with or without something."""
+    return name.startswith(("with-", "without-"))
+
+
 def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one of its recipe, network and seed; return the folder.
 
-    PrivateTest is for final recipes: what is taken apart to choose one ("without-...") is recorded without it. Of the other
-    predictions of such a run only the label is kept, with a probability of 1: nothing else is compared, and it takes little room.
+    PrivateTest is for final recipes: what is tried to choose one ("without-..." and "with-...") is recorded without it. Of the
+    other predictions of such a run only the label is kept, with a probability of 1: nothing else is compared, and it takes
+    little room.
     """
-    if run.recipe.name.startswith("without-"):
+    if tried(run.recipe.name):
         few = {part: p for part, p in run.predictions.items() if part != "PrivateTest"}
         run = replace(run, predictions={part: (rows, y, np.eye(7)[p.argmax(1)]) for part, (rows, y, p) in few.items()})
     save(run, RECORDED / slug(run), precision=np.float16)
