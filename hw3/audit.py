@@ -105,6 +105,13 @@ def without(right: np.ndarray, leaked: np.ndarray) -> tuple[int, int]:
     return int(right[~leaked].sum()), int((~leaked).sum())
 
 
+def unseen(run: Run, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a recorded run's predictions of a part, as in Run, of the pictures with no near copy in Training."""
+    _, found, parts = recorded()
+    leaked = seen(found["near"], run.predictions[part][0], np.flatnonzero(parts == faces.TRAINING))
+    return tuple(array[~leaked] for array in run.predictions[part])
+
+
 def split_leak(family: np.ndarray, held: int) -> float:
     """Return the expected share of a held-out part that is seen as well, if `held` of the images (n,) are drawn at random."""
     n, sizes = len(family), np.bincount(family)

@@ -167,10 +167,13 @@ def judge(labels: np.ndarray, predicted: dict[str, np.ndarray], level: float = 0
     return found
 
 
+SMOOTHED = 2  # times that the gradient is averaged over 3x3 pixels, in which it reaches so many pixels further
+
+
 def excite(stack: list, filters: list[int], side: int = 36, steps: int = 32, rate: float = 0.02) -> np.ndarray:
     """Return one input (side, side) in [0, 1] for each filter of the last layer, found by gradient ascent on its middle value.
 
-    It starts from gray with a little noise; the gradient is smoothed twice over 3x3 pixels, else fine noise wins (Olah et al.
+    It starts from gray with a little noise; the gradient is SMOOTHED, else fine noise wins (Olah et al.
     2017, doi 10.23915/distill.00007).
     """
     x = 0.5 + np.random.default_rng(0).normal(0, 0.02, (len(filters), side, side, 1)).astype(np.float32)
@@ -182,7 +185,7 @@ def excite(stack: list, filters: list[int], side: int = 36, steps: int = 32, rat
 
     for _ in range(steps):
         (g,) = gradient(middle, x)
-        for _ in range(2):
+        for _ in range(SMOOTHED):
             g = ops.convert_to_numpy(ops.average_pool(g, 3, strides=1, padding="same"))
         x = np.clip(x + rate * g / (np.sqrt((g**2).mean((1, 2, 3), keepdims=True)) + 1e-12), 0, 1)
     return x[..., 0]

@@ -206,8 +206,8 @@ def architecture(network) -> Figure:
     for x, (kind, shape) in enumerate(boxes):
         side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (0, shape[-1])
         height = side if side else 4 + 4 * np.log2(channels)  # dense layers: the logarithm of their width
-        ax.bar(x, height, 0.35 + 0.09 * np.log2(channels) * bool(side), -height / 2, color=kinds[kind], edgecolor="0.2", lw=0.8)
-        ax.text(x, height / 2 + 1.5, f"{channels:,}", ha="center", fontsize=7.5)
+        ax.bar(x, height, 0.11 * np.log2(channels) if side else 0.35, -height / 2, color=kinds[kind], edgecolor="0.2", lw=0.8)
+        ax.text(x, height / 2 + 1.5, f"{channels:,}", ha="center", fontsize=7.5 if len(boxes) < 20 else 6)
         if side:
             ax.text(x, -height / 2 - 1.5, f"{side}x{side}", ha="center", va="top", fontsize=7)
     names = {k: k for k in kinds} | {"Conv2D": "convolution 3x3", "MaxPooling2D": "max pooling 2x2", "Softmax": "softmax"}
@@ -250,10 +250,11 @@ def history_curves(histories: dict, note: str = "") -> Figure:
     return under(figure, note)
 
 
-def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Figure:
+def confusion_matrices(matrices: dict, names, note: str = "", counts=None, sides=("true", "predicted")) -> Figure:
     """Draw matrices of row shares (7, 7) side by side with seaborn, titled by their keys; names are the classes in order.
 
-    counts maps some of the keys to the whole numbers that stand in the cells instead of the shares.
+    counts maps some of the keys to the whole numbers that stand in the cells instead of the shares. sides say what a row and
+    a column are.
     """
     figure = Figure(figsize=(WIDTH, (0.62 if len(matrices) > 1 else 0.75) * WIDTH), layout="constrained")
     for ax, (title, shares) in zip(figure.subplots(1, len(matrices), squeeze=False).flat, matrices.items(), strict=True):
@@ -264,9 +265,9 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None) -> Fi
             xticklabels=names, yticklabels=names, ax=ax,
         )  # fmt: skip
         ax.tick_params(labelsize=7.5)
-        ax.set(xlabel="predicted", ylabel="true", title=title)
+        ax.set(xlabel=sides[1], ylabel=sides[0], title=title)
     told = [f"{title}: {_read_matrix(np.asarray(shares), names)}" for title, shares in matrices.items()]
-    figure.set_label(f"Shares of the true emotion (rows) by what was predicted (columns). {' '.join(told)}")
+    figure.set_label(f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(told)}")
     return under(figure, note)
 
 

@@ -7,23 +7,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hw3 import claims, complexity, metrics, original, pca
+from hw3 import audit, claims, complexity, metrics, original, pca
 from hw3.claims import Claim, Evidence
 from hw3.disk import ROOT
 
 
-def run(trained=0.5, hits=500, n=1000, first=0):
-    """Return a stand-in for a Run: training accuracy on 1,000 images, and hits of n images of one label, first of them wrong."""
+def run(trained=0.5, hits=500, n=1000, first=0, new=None):
+    """Return a stand-in for a Run: training accuracy on 1,000 images, and hits of n images of one label, first of them wrong;
+    of as many new faces as many hits, unless told."""
     right = np.roll(np.arange(n) < hits, first)
     return SimpleNamespace(
         history={"accuracy": [0.1, trained]}, trained_on=1000,
-        hits=lambda part: (hits, n), predicted=lambda part: (np.zeros(n, int), np.where(right, 0, 1)),
+        hits=lambda part: (hits if part != "new" or new is None else new, n),
+        predicted=lambda part: (np.zeros(n, int), np.where(right, 0, 1)),
     )  # fmt: skip
 
 
 def evidence(cnn=None, dnn=None, again=None, stable=None, clipped=None):
     runs = [r or run() for r in (cnn, dnn, again, stable, clipped)]
-    return Evidence(*runs[:3], {"stable loss": runs[3], "clipped loss": runs[4]}, "held-out")
+    return Evidence(*runs[:3], {"stable loss": runs[3], "clipped loss": runs[4]}, "held-out", "new")
 
 
 def said(text, given):
@@ -64,6 +66,23 @@ def test_69_percent_of_new_faces(hits, expected):
 def test_14_percent_of_new_faces(hits, expected):
     stacks = {"stable": run(hits=500), "clipped": run(hits=hits)}
     assert said("With the loss of 2018 such a DNN has at most 14% of new faces right", evidence(**stacks))["verdict"] == expected
+
+
+def test_what_is_said_of_new_faces_is_tested_on_them():
+    """The numbers that the whole part gives are the opposite ones."""
+    again, clipped = run(hits=800, new=500), run(trained=0.8, hits=800, new=100)
+    given = evidence(again=again, clipped=clipped, stable=run(trained=0.8, hits=800, new=100))
+    assert said("Such a CNN has 69% or more of new faces right", given)["verdict"] == "does not hold"
+    assert said("With the loss of 2018 such a DNN has at most 14% of new faces right", given)["verdict"] == "holds"
+    assert said("Such a DNN overfits when it is trained again", given)["verdict"] == "holds"
+
+
+def test_new_faces_of_the_recorded_runs_have_no_copy_in_training():
+    given = claims.recorded()
+    counts, found, part = audit.recorded()
+    rows = given.again.predictions[given.new][0]
+    assert not np.isin(found["near"][rows], found["near"][part == 0]).any()
+    assert len(rows) == given.again.hits("PrivateTest")[1] - counts["near"]["PrivateTest also in Training"]
 
 
 def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():

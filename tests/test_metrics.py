@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from hw3 import metrics, plots
 from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD
@@ -79,6 +80,17 @@ def test_resampling_keeps_row_sums_and_means():
     copies = metrics.resample(counts)
     np.testing.assert_allclose(copies.sum(-1), np.broadcast_to(counts.sum(1), copies.shape[:2]))
     np.testing.assert_allclose(copies.mean(0), counts, atol=1.2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(seed, monkeypatch):
+    """The recall of one emotion has an exact interval, since its share is drawn from a beta distribution."""
+    counts, level = np.diag([30] * 7) + 10, 1 - 0.05 / 18
+    monkeypatch.setattr(metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed))
+    _, low, high = metrics.spread(lambda c: metrics.recalls(c)[..., 0], counts, level)
+    exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
+    assert exact[0] - 0.02 < low < exact[0]
+    assert exact[1] < high < exact[1] + 0.02
 
 
 def world(n, **confused):
