@@ -3,7 +3,7 @@
 Read it along the way of the data: faces -> recipes -> models -> train -> runs -> metrics -> plots. Then what a chapter needs:
 complexity, pca, claims (with original), inside, audit, votes, bench, demo, interactive (plots to play with), drawn (the faces
 where there is no FER2013). press/ makes pages of the chapters and can be skipped; disk and __main__ serve all.
-Only Keras 3 and NumPy do the learning, so the backend is whatever KERAS_BACKEND names.
+Networks are trained by Keras 3 alone, so the backend is whatever KERAS_BACKEND names.
 """
 
 import os

@@ -1,7 +1,9 @@
-"""The command line: python -m hw3 COMMAND. Errors are one line and exit status 1."""
+"""The command line: python -m hw3 COMMAND. An error is one line and exit status 1, a command that is mistyped argparse's."""
 
 import argparse
+import csv
 import errno
+import io
 import os
 import shutil
 import sys
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("network", choices=networks)
         where = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
         sub.add_argument("--data", metavar="PATH", help=where)
-        if name not in ("data", "record"):
+        if name not in ("data", "record", "audit", "inside"):
             sub.add_argument("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
         return sub
 
@@ -64,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     record.add_argument("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
     record.add_argument("--profile", choices=recipes.PROFILES, default="full", help="how much to train (default: full)")
     record.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=CHANGE)
+    audit = command("audit", "count FER2013's repeated pictures again, and compare with the recorded counts")
+    audit.add_argument("--record", action="store_true", help="write results/audit/ anew instead")
+    command("inside", "look into the recorded CNN on PrivateTest, and record what is found (some minutes)")
+    votes = commands.add_parser("votes", help="record FER+'s votes for PublicTest and PrivateTest")
+    votes.add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
     commands.add_parser("results", help="list the recorded runs and how each was made")
     bench = commands.add_parser("bench", help="measure training steps and the loading of train.csv")
     bench.add_argument("--quick", action="store_true", help="few and small measurements, to see that it runs; nothing is kept")
@@ -93,13 +100,19 @@ def download() -> None:
     try:
         import kagglehub
 
-        folder = Path(kagglehub.dataset_download("msambare/fer2013"))
+        got = Path(kagglehub.dataset_download("msambare/fer2013"))
     except ImportError:
         raise FacesError("kagglehub is not installed: run .venv/bin/pip install kagglehub, or put FER2013 into data/") from None
     except Exception as error:  # whatever kagglehub raises without a network or an account
         line = str(error).strip().partition("\n")[0]
         raise FacesError(f"kagglehub could not get FER2013 ({line}): check the network and your Kaggle account") from None
-    shutil.copytree(folder, ROOT / "data", dirs_exist_ok=True)
+    part = ROOT / "data" / ".part"  # hidden, so that half of it is never taken for FER2013
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(got, part)
+    for folder in part.iterdir():
+        shutil.rmtree(ROOT / "data" / folder.name, ignore_errors=True)
+        os.replace(folder, ROOT / "data" / folder.name)
+    part.rmdir()
 
 
 def train(options) -> None:
@@ -147,15 +160,19 @@ def predict(options) -> None:
         raise FacesError("name either pictures, or one test.csv with -o result.csv")
     if not pictures and (len(options.files) > 1 or not options.output):
         raise FacesError(f"{options.files[0]}: name one test.csv, and where the submission goes: -o result.csv")
+    if options.output and (Path(options.output).is_dir() or Path(options.output).resolve() == Path(options.files[0]).resolve()):
+        raise FacesError(f"{options.output}: the submission would replace it; name a new file, as in -o result.csv")
     ids, images = (pictures, np.stack([faces.picture(f) for f in pictures])) if pictures else faces.parse_test(options.files[0])
+    views = 1
     if options.network:
         recipe = chosen(options, options.network)
+        views = recipe.views
         model = runs.load_model(options.network, faces.find(options.data), recipe)
         print(f"{options.network}, recipe {recipe.name} ({recipe.profile})")
     else:
         model, about = runs.load_small()
         print(f"recorded CNN: {about['label']}")
-    p = train.predict(model, images)
+    p = train.predict(model, images, views)
     if pictures:
         for name, row in zip(ids, p, strict=True):
             best = ", ".join(f"{faces.EMOTIONS[e]} {row[e]:.1%}" for e in np.argsort(-row))
@@ -166,8 +183,9 @@ def predict(options) -> None:
 
 def write_submission(path: str, ids: list[str], labels) -> None:
     """Write the course's id,label file."""
-    text = "id,label\n" + "".join(f"{i},{label}\n" for i, label in zip(ids, labels, strict=True))
-    write_atomically(Path(path), lambda file: file.write(text.encode()))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("id", "label"), *zip(ids, labels, strict=True)])
+    write_atomically(Path(path), lambda file: file.write(text.getvalue().encode()))
     print(f"wrote {len(labels):,} labels to {path}")
 
 
@@ -214,6 +232,27 @@ def keep_weights(run, data) -> None:
     print(f"weights of seed {run.recipe.seed}: PublicTest {about['hits']:,} of {len(public):,} right, in one byte {small:,}")
 
 
+def audit(options) -> None:
+    """Count FER2013's repeated pictures again."""
+    from hw3 import audit
+
+    audit.again(faces.find(options.data), options.record)
+
+
+def inside(options) -> None:
+    """Look into the recorded CNN."""
+    from hw3 import inside
+
+    print(f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}")
+
+
+def votes(options) -> None:
+    """Record what ten people saw."""
+    from hw3 import votes
+
+    print(f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}")
+
+
 def results(options) -> None:
     """Print each recorded run: what it reached, when, on what, and the command that made it."""
     from hw3 import runs
@@ -226,7 +265,8 @@ def results(options) -> None:
             size = f"--profile {run.recipe.profile} --first {run.recipe.seed} --seeds {run.recipe.seed + 1}"
             if run.note:
                 print(f"note: {run.note}")
-            print(" ".join([f"made by: python -m hw3 record {name} {size} --data fer2013.csv", *sets]))
+            on = "KERAS_BACKEND=jax " * ("jax" in run.versions)
+            print(" ".join([f"made by: {on}python -m hw3 record {name} {size} --data fer2013.csv", *sets]))
 
 
 def bench(options) -> None:
@@ -270,6 +310,9 @@ def main(arguments=None) -> None:
     options = parser().parse_args(arguments)
     try:
         globals()[options.command](options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough, as in `results | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt:
         sys.exit("hw3: interrupted; start it again to go on")
     except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError

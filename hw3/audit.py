@@ -6,13 +6,10 @@ correlation, exceeds COARSE. A fine one: the middle 42x42 pixels of one against 
 3 pixels each way, as they are and with either of them enlarged by ZOOM; the best correlation must reach FINE. A correlation does
 not change with brightness and contrast. Pictures that pairs join, also over a third one, make a family.
 
-`python -m hw3.audit --data fer2013.csv` runs it and says whether the recorded counts come out again; `--record` writes them.
+`python -m hw3 audit --data fer2013.csv` runs it and says whether the recorded counts come out again; `--record` writes them.
 """
 
-import argparse
 import json
-import sys
-import time
 
 import numpy as np
 from scipy import sparse, stats
@@ -182,25 +179,12 @@ def recorded() -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
     return json.loads((FOLDER / "counts.json").read_text()), found, part
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the audit on the whole of FER2013, print its counts, and record them or say whether the recorded ones agree."""
-    parser = argparse.ArgumentParser(prog="python -m hw3.audit", description="audit FER2013")
-    parser.add_argument("--data", help="fer2013.csv or another layout that tells PublicTest from PrivateTest")
-    parser.add_argument("--record", action="store_true", help="write results/audit/ anew")
-    options, start = parser.parse_args(arguments), time.perf_counter()
-    try:
-        data = faces.find(options.data)
-        check_recordable(data)
-    except ValueError as error:
-        sys.exit(f"hw3: {error}")
-    loaded = time.perf_counter()
+def again(data: faces.Faces, write: bool = False) -> None:
+    """Count anew, print the counts, and record them or compare. Raises ValueError where they are not the recorded ones."""
+    check_recordable(data)
     counts, found = audit(data)
-    print(json.dumps(counts, indent=1), f"\nread in {loaded - start:.0f} s, audited in {time.perf_counter() - loaded:.0f} s")
-    if options.record:
+    print(json.dumps(counts, indent=1))
+    if write:
         record(counts, found, data.part)
     elif any(recorded()[0].get(key) != value for key, value in counts.items()):
-        sys.exit("hw3: these are not the recorded counts")
-
-
-if __name__ == "__main__":
-    main()
+        raise ValueError("these are not the recorded counts; audit --record writes them")

@@ -1,4 +1,4 @@
-"""The disk: where built things lie, the one atomic write that all use, the digest that all keys are made of, and the lock."""
+"""The disk: where built things lie, the atomic write of a file, the digest of keys, and the lock."""
 
 import contextlib
 import fcntl

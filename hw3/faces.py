@@ -142,10 +142,16 @@ def picture(path: str | Path) -> np.ndarray:
     """Return any picture as a face, uint8 (48, 48): its middle square, turned upright, in gray. Raises FacesError."""
     with _one_line(path), open(path, "rb") as file:
         try:
-            image = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+            image = ImageOps.exif_transpose(Image.open(file))
+            if image.mode.startswith("I;16"):  # 16 bits a pixel
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            if image.mode in "IF":
+                raise ValueError("32 bits a pixel, of which nothing says what is white")
+            image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("L")  # as a browser does
         except Exception:  # as in _read_image; a picture of absurd size too
-            raise _bad(_name(path), "no readable picture", "a PNG, JPEG or another format of Pillow's", "convert it") from None
+            expected = "a PNG, JPEG or another format of Pillow's, of 8 or 16 bits"
+            raise _bad(_name(path), "no readable picture", expected, "convert it") from None
     return np.asarray(ImageOps.fit(image, (SIDE, SIDE)))
 
 

@@ -3,14 +3,11 @@
 A network is a list of built Keras layers up to the logits, which `layers` gives: so any of its parts can be asked for what it
 gives and for a gradient. Only `gradient` knows the backend. Faces go in as floats in [0, 1], shape (n, 48, 48, 1).
 
-`python -m hw3.inside --data fer2013.csv` looks into the recorded CNN on PrivateTest and records averages, predictions and
+`python -m hw3 inside --data fer2013.csv` looks into the recorded CNN on PrivateTest and records averages, predictions and
 coordinates in results/inside/cnn.npz, never a picture.
 """
 
-import argparse
 import json
-import sys
-import time
 from collections.abc import Callable
 
 import keras
@@ -238,17 +235,13 @@ def recorded() -> tuple[dict, dict[str, np.ndarray]]:
         return json.loads(str(saved["about"])), {name: saved[name] for name in saved.files if name != "about"}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Look into the recorded CNN on PrivateTest and record what is found."""
-    parser = argparse.ArgumentParser(prog="python -m hw3.inside", description="look into the recorded CNN, and record it")
-    parser.add_argument("--data", help="fer2013.csv or another layout that tells PublicTest from PrivateTest")
-    options, start = parser.parse_args(arguments), time.perf_counter()
-    try:
-        data = faces.find(options.data)
-        runs.check_recordable(data)
-        model, about = runs.load_small()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"hw3: {error}")
+def record(data) -> int:
+    """Look into the recorded CNN on PrivateTest, record what is found, and return of how many faces.
+
+    Raises ValueError or FileNotFoundError, in one line, without the whole of FER2013 or the recorded CNN.
+    """
+    runs.check_recordable(data)
+    model, about = runs.load_small()
     private = data.only("PrivateTest")
     found = look(model, private.images, private.labels)
     for name in CHANGES:
@@ -257,8 +250,4 @@ def main(arguments: list[str] | None = None) -> None:
     arrays = {k: v.astype(np.float16) if v.dtype.kind == "f" else v for k, v in found.items()}
     arrays["about"] = np.array(json.dumps(about))
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))
-    print(f"{len(private):,} faces of PrivateTest: results/inside/{RECORDED.name}, in {time.perf_counter() - start:.0f} s")
-
-
-if __name__ == "__main__":
-    main()
+    return len(private)

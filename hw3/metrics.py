@@ -1,7 +1,6 @@
 """What predictions are worth: accuracy with intervals, the confusion matrix, confused pairs, tested claims.
 
-Every function takes labels and predictions, or a matrix of counts whose rows are the true emotion and whose columns are the
-predicted one, in the order of EMOTIONS.
+A matrix of counts has the true emotion in its rows and the predicted one in its columns, in the order of EMOTIONS.
 """
 
 import functools

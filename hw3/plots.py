@@ -1,4 +1,4 @@
-"""Every figure of the report: one function each, which takes data and returns a figure, and never calls show.
+"""The figures of the report: one function each, which takes data and returns a figure, and never calls show.
 
 They are plain matplotlib Figures (not pyplot's, which would be drawn twice in a notebook); those that answer to pointing are in
 interactive.py. Each says in words what it shows, its axes and its main reading, from the same data: the

@@ -52,7 +52,7 @@ class Recipe:
         """Raise ValueError, in one line, where a field has a wrong type or value."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is float and type(value) is int:
+            if field.type in (float, float | None) and type(value) is int:
                 object.__setattr__(self, field.name, value := float(value))
             if not isinstance(value, field.type) or (field.type is int and isinstance(value, bool)):
                 raise ValueError(f"recipe: {field.name} is {value!r}, of the wrong type: its usual value is {field.default!r}")
@@ -65,6 +65,10 @@ class Recipe:
         for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}: less than 1 is needed")
+        if not self.held_out:
+            raise ValueError("recipe: held_out is 0: more than 0 is needed, as the accuracy is measured on what is held out")
+        if self.first_step and self.schedule != "constant":
+            raise ValueError(f"recipe: first_step goes with schedule constant, not {self.schedule}: add --set schedule=constant")
 
 
 CHOICES = {

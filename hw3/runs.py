@@ -139,7 +139,7 @@ def load(folder: Path) -> Run:
 def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: int = 1) -> Run:
     """Return the run of a network on faces by a recipe: the one on disk if nothing that decides it changed, else train it.
 
-    fresh trains again in any case. Interrupted trainings go on from their last finished epoch; a damaged run is set aside.
+    fresh trains again in any case. Interrupted trainings go on from the last epoch that was saved; a damaged run is set aside.
     """
     folder = run_folder(network, faces, recipe)
     with locked(folder.with_suffix(".lock")):

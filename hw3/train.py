@@ -25,6 +25,7 @@ from hw3.runs import Run, versions
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
 EVALUATED = 128, 1024  # faces at once where none is learned from, on a CPU and on a GPU: one compiled step serves all
+FEW = 16  # faces that are predicted at once, not as part of so large a batch
 SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is saved; writing the state takes a second
 
 
@@ -188,8 +189,8 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)][: max(1, views // 2)]
-    size = EVALUATED[accelerators() > 0]
-    fill = -len(images) % size  # whole batches only: each other size would be compiled anew
+    size = EVALUATED[accelerators() > 0] if len(images) > FEW else max(len(images), 1)
+    fill = -len(images) % size  # whole batches: each other size is compiled anew
     padded = np.pad(np.pad(images, ((0, fill), (0, 0), (0, 0))), ((0, 0), (2, 2), (2, 2)), "edge")
     total = np.zeros((len(padded), 7), np.float32)
     for dy, dx in shifts:

@@ -5,11 +5,10 @@ for each row of fer2013.csv. They could answer ten things: the seven EMOTIONS an
 seven stay answers: a voter who gave one did not name an emotion, and a picture whose most frequent answer is one of them, or
 is shared by two, has no majority. Only where seven classes are compared with seven are they left out.
 
-Every function takes votes (n, 10), whole numbers, in the order of ANSWERS. `python -m hw3.votes fer2013new.csv` records those
+Votes are (n, 10), whole numbers, in the order of ANSWERS. `python -m hw3 votes fer2013new.csv` records those
 of PublicTest and PrivateTest in results/votes/test.npz, so that readers without FER2013 can set them beside recorded predictions.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from scipy import stats
 from hw3 import faces, metrics
 from hw3.disk import ROOT, write_atomically
 from hw3.faces import EMOTIONS, PARTS, FacesError
+from hw3.runs import FER2013
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
 ANSWERS = (*EMOTIONS, *OTHERS)
@@ -52,8 +52,15 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def record(path: str | Path) -> int:
-    """Write the votes of PublicTest and PrivateTest and their row numbers to RECORDED; return how many. Raises FacesError."""
+    """Write the votes of PublicTest and PrivateTest and their row numbers to RECORDED; return how many.
+
+    Raises FacesError, with nothing written, unless the file has a row for each row of fer2013.csv.
+    """
     part, votes = read(path)
+    if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
+        raise FacesError(
+            f"{Path(path).name}: found {len(part):,} rows, expected the {FER2013:,} of FER2013; take FER+'s own file"
+        )
     rows = np.flatnonzero(part)
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, rows=rows.astype(np.uint16), votes=votes[rows]))
     return len(rows)
@@ -153,10 +160,3 @@ def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies: 
         weighted = (rows * weights[:, None]).T
         values.append(correlation(metrics.shares(weighted @ votes[:, :SEVEN]), metrics.shares(weighted @ guess)))
     return values[0], *np.minimum(2 * values[0] - np.nanquantile(values[1:], [0.975, 0.025]), 1)
-
-
-if __name__ == "__main__":
-    try:
-        print(f"the votes of {record(sys.argv[1]):,} pictures are in results/votes/{RECORDED.name}")
-    except (IndexError, FacesError) as error:
-        sys.exit(f"hw3: {error if isinstance(error, FacesError) else 'usage: python -m hw3.votes fer2013new.csv'}")

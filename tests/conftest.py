@@ -86,10 +86,22 @@ ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
 CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
 
 
+# What builds the book: it first says who it is and what network it sees.
+BUILD = """
+import json, os, socket
+who = {"user": os.getuid(), "interfaces": [name for _, name in socket.if_nameindex()]}
+who["status"] = open("/proc/self/status").read() if os.path.exists("/proc") else ""
+open("who.json", "w").write(json.dumps(who))
+from hw3.__main__ import main
+if __name__ == "__main__":
+    main(["book", "--profile", "smoke"])
+"""
+
+
 def make(place):
     odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
     env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C", "PYTHONPATH": str(place)}
-    command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-m", "hw3", "book", "--profile", "smoke"]
+    command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-c", BUILD]
     result = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8")
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

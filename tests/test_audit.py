@@ -136,10 +136,20 @@ def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path,
     assert audit.count(np.unique(found["near"], return_inverse=True)[1], part, LABELS) == audit.count(FAMILY, PART, LABELS)
 
 
-def test_only_the_whole_of_fer2013_is_audited(capsys, few, monkeypatch):
-    monkeypatch.setattr(audit.faces, "find", lambda data: few)
-    with pytest.raises(SystemExit, match="only runs on the whole of FER2013"):
-        audit.main(["--data", "few"])
+def test_only_the_whole_of_fer2013_is_audited(few):
+    with pytest.raises(ValueError, match="only runs on the whole of FER2013"):
+        audit.again(few)
+
+
+def test_other_counts_than_the_recorded_ones_are_said_and_recorded_where_asked(few, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(audit, "FOLDER", tmp_path)
+    monkeypatch.setattr(audit, "check_recordable", lambda data: None)
+    monkeypatch.setattr(audit, "audit", lambda data: ({"constant": 0}, {"near": np.arange(len(data))}))
+    audit.again(few, write=True)
+    audit.again(few)
+    (tmp_path / "counts.json").write_text((tmp_path / "counts.json").read_text().replace('"constant": 0', '"constant": 1'))
+    with pytest.raises(ValueError, match="not the recorded counts"):
+        audit.again(few)
 
 
 def test_audit_of_few_faces_counts_a_planted_leak(few):

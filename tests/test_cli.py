@@ -1,10 +1,12 @@
 """The command line: what it prints, and one clear line for every mistake."""
 
+import csv
 import os
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,9 +61,34 @@ def test_missing_path_is_one_line(tmp_path, capsys):
 def test_bad_row_is_named(tmp_path, capsys):
     path = write_train(tmp_path / "train.csv", rows=3)
     path.write_text(path.read_text().replace("\n1,", "\n9,"))
-    line = fails(capsys, "data", "--data", path)
-    assert "train.csv" in line
-    assert "3" in line
+    assert "train.csv, line 3, column label" in fails(capsys, "data", "--data", path)
+
+
+def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(tmp_path, monkeypatch, capsys):
+    def got(name):
+        for i in range(3):
+            place = tmp_path / "kaggle" / ("train", "test")[i % 2] / "happy" / f"{i}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"picture")
+        return str(tmp_path / "kaggle")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=got))
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    copy = shutil.copytree
+
+    def broken_off(*arguments):
+        copy(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copytree", broken_off)
+        assert "interrupted" in fails(capsys, "data", "--download")
+    assert faces._children(tmp_path / "data") == []
+    cli.download()
+    assert sorted(p.relative_to(tmp_path / "data").as_posix() for p in (tmp_path / "data").rglob("*.png")) == [
+        "test/happy/1.png", "train/happy/0.png", "train/happy/2.png",
+    ]  # fmt: skip
+    assert {p.name for p in (tmp_path / "data").iterdir()} == {"train", "test"}
 
 
 def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):
@@ -107,11 +134,34 @@ def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
     from hw3 import train
 
-    monkeypatch.setattr(train, "predict", lambda model, images: np.eye(7)[:1])
+    monkeypatch.setattr(train, "predict", lambda model, images, views: np.eye(7)[:1])
     test = tmp_path / "test.csv"
     test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
     (tmp_path / "file").write_text("not a folder")
     fails(capsys, "predict", test, "-o", tmp_path / "file" / "r.csv")
+    for taken in (test, tmp_path):
+        assert "name a new file" in fails(capsys, "predict", test, "-o", taken)
+    assert test.read_text().startswith("id,feature")
+
+
+def test_ids_with_commas_and_quotes_stay_one_column(tmp_path, monkeypatch):
+    cli.write_submission(str(tmp_path / "r.csv"), ["a,b", 'c"d', "3"], np.array([0, 1, 2]))
+    with open(tmp_path / "r.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["id", "label"], ["a,b", "0"], ['c"d', "1"], ["3", "2"]]
+
+
+def test_own_networks_predict_by_the_views_of_their_recipe(tmp_path, monkeypatch):
+    from hw3 import train
+
+    seen = []
+    monkeypatch.setattr(runs, "load_model", lambda *_: None)
+    monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
+    monkeypatch.setattr(train, "predict", lambda model, images, views: seen.append(views) or np.eye(7)[:1])
+    Image.new("L", (48, 48)).save(tmp_path / "gray.png")
+    data = ["--data", str(write_train(tmp_path / "train.csv"))]
+    for options in (["--network", "dnn", "--recipe", "modern", "--profile", "full", *data], []):
+        cli.main(["predict", str(tmp_path / "gray.png"), *options])
+    assert seen == [2, 1]
 
 
 def test_predict_prints_the_probabilities_of_pictures(tmp_path, capsys, monkeypatch):
@@ -147,6 +197,8 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("epochs=0", "at least 1"),
         ("loss=soft", "choose"),
         ("warmup=1", "less than 1"),
+        ("held_out=0", "more than 0"),
+        ("first_step=1", "add --set schedule=constant"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
     assert "only the dnn" in fails(capsys, "train", "cnn", "--data", path, "--set", "architecture=residual")
@@ -169,6 +221,7 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     monkeypatch.setattr(faces, "find", lambda _: faces.Faces(*few, "FER2013", "the tests"))
     monkeypatch.setattr(runs, "check_recordable", lambda _: None)
     monkeypatch.setattr(runs, "load_model", lambda *_: models.cnn())
+    monkeypatch.setattr("hw3.train.predict", lambda model, images: np.eye(7)[: len(images)])
 
     def obtain(network, data, chosen):
         if chosen.seed == 2:
@@ -202,19 +255,24 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     out = capsys.readouterr().out
     names = runs.recorded_names()
     assert names
-    made = [line.split()[5:] for line in out.splitlines() if line.startswith("made by: python -m hw3 record ")]
+    commands = [
+        line.partition(": ")[2].partition("python -m hw3 record ") for line in out.splitlines() if line.startswith("made by: ")
+    ]
+    made = [["record", *words.split()] for _, _, words in commands]
     told = [cli.parser().parse_args(words) for words in made]
     found = [run for name in names for run in runs.recorded(name)]
     for options, run in zip(told, found, strict=True):  # each command, read as if typed, gives the run's own recipe
         options.recipe = options.name.removesuffix(f"-{run.network}")
         assert cli.chosen(options, run.network, seed=options.seeds - 1) == run.recipe
+    assert [before for before, *_ in commands] == ["KERAS_BACKEND=jax " * ("jax" in run.versions) for run in found]
     final = [name for name in names if not runs.tried(name)]
     assert out.count("PublicTest: accuracy") == len(found)
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in final)
 
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
-TRAIN = "mount -t tmpfs -o {options} none {build} || exit 9; {python} -m hw3 train dnn --profile smoke --data {data}; code=$?; "
+TRAIN = "mount -t tmpfs -o {options} none {build} || exit 9; "
+TRAIN += "{python} -m hw3 train dnn --profile smoke --set architecture=residual --set epochs=1 --data {data}; code=$?; "
 LOOK = "find {build} -type f >&2; exit $code"
 
 

@@ -64,11 +64,13 @@ def test_page_and_keras_agree_on_100_faces(page):
 
 def test_page_makes_of_a_picture_the_face_that_hw3_predict_makes(page, tmp_path):
     network, rng = runs.load_small()[0], np.random.default_rng(1)
-    sizes = {"wide.png": (120, 200), "tall.png": (300, 110), "tiny.png": (20, 30), "clear.png": (90, 90)}
+    sizes = {"wide.png": (120, 200), "tall.png": (300, 110), "tiny.png": (20, 30), "clear.png": (90, 90), "deep.png": (90, 60)}
     for name, (height, width) in sizes.items():
         colors = 4 if name == "clear.png" else 3  # in part transparent
         rough = Image.fromarray(rng.integers(0, 256, (6, 6, colors), dtype=np.uint8))
-        rough.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / name)
+        rough = rough.resize((width, height), Image.Resampling.BICUBIC)
+        deep = Image.fromarray(np.asarray(rough.convert("L")).astype(np.uint16) * 257)
+        (deep if name == "deep.png" else rough).save(tmp_path / name)
         with answered(page, "hw3-photo"):
             choose(page, tmp_path / name)
         face, shares = face_and_shares(page, "hw3-photo")

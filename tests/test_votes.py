@@ -81,6 +81,10 @@ def test_only_test_rows_are_recorded_and_found_by_their_row(tmp_path, monkeypatc
     monkeypatch.setattr(votes, "RECORDED", tmp_path / "test.npz")
     zeros = "0,0,0,0,0,0,0,0,0"
     path = write(tmp_path, f"Training,a.png,10,{zeros}", f"PublicTest,b.png,9,{zeros}", f"PrivateTest,c.png,8,{zeros}")
+    with pytest.raises(faces.FacesError, match="found 3 rows, expected the 35,887 of FER2013"):
+        votes.record(path)
+    assert not votes.RECORDED.exists()
+    monkeypatch.setattr(votes, "FER2013", 3)
     assert votes.record(path) == 2
     assert votes.recorded(np.array([2, 1]))[:, NEUTRAL].tolist() == [8, 9]
     for row in (0, 3):

@@ -33,7 +33,7 @@ GROUPS = (
 )
 ORDER = tuple(name for group in GROUPS for name in group)
 SIDE_BY_SIDE = {"smoke": 2, "quick": 2}  # chapters at once; longer trainings have the machine to themselves
-BESIDE = {"try": "demo/runtime.js"}  # what a chapter leaves beside its result, in the build's folder: without it, it runs again
+BESIDE = {"try": ("runtime.js", "recorded.js")}  # what a chapter leaves in the build's demo/: without it, it runs again
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
@@ -184,7 +184,7 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     chapters = {name: ROOT / "book" / f"{name}.ipynb" for name in ORDER}
     targets = {name: build_dir() / "executed" / f"{name}.ipynb" for name in ORDER}
     keys = {name: chapter_key(chapter, parameters, found.fingerprint) for name, chapter in chapters.items()}
-    whole = {name for name in ORDER if name not in BESIDE or (build_dir() / BESIDE[name]).exists()}
+    whole = {name for name in ORDER if all((build_dir() / "demo" / file).exists() for file in BESIDE.get(name, ()))}
     due = {name for name in ORDER if fresh or name not in whole or executed_key(targets[name]) != keys[name]}
     with workers(min(SIDE_BY_SIDE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
@@ -237,7 +237,7 @@ def build_page(executed: list[Path]) -> Path:
     # it appends _build to the output path itself
     jupyter_book(write_source(executed, hw3_other=f"{CHINESE}/"), build_dir().parent, "html")
     if not page.exists():
-        raise BuildError(f"jupyter-book wrote no {page}; name the folder of HW3_BUILD _build")
+        raise BuildError(f"jupyter-book wrote no {page}")
     stamp.write_text(key)
     return page
 
@@ -288,6 +288,10 @@ def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> Non
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
     """Run the chapters, build the page, and return its path. Raises BuildError or FacesError with one clear last line."""
     start = time.perf_counter()
+    if build_dir().name != "_build":  # which jupyter-book appends itself
+        raise BuildError(
+            f"HW3_BUILD is {build_dir()}: the book can be built only into a folder called _build; name {build_dir()}/_build"
+        )
     with locked(build_dir() / "book.lock"):
         executed = run_chapters(profile, data, fresh)
         page = build_page(executed)

@@ -310,7 +310,9 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
 
 
 def built_messages() -> dict[str, str]:
-    """Return all messages of the built English pages, in reading order, with their pages. Raises OSError where there are none."""
+    """Return all messages of the built English pages, in reading order, with their pages; ValueError where there are none."""
+    if not (build_dir() / ".doctrees").exists():
+        raise ValueError(f"there is no built book in {build_dir()}: first run make book")
     found = dict.fromkeys((*THEME, *config().values()), "_config.yml")
     names = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
     for name in names:
