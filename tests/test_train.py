@@ -222,6 +222,15 @@ def test_more_views_are_averaged_and_other_numbers_refused(few):
         train.predict(network, images, 3)
 
 
+def test_few_faces_are_predicted_alone_and_the_same(few, monkeypatch):
+    network, sizes, feed = NETWORKS["dnn"]["residual"](), [], train.feed
+    monkeypatch.setattr(train, "feed", lambda size, *arrays: sizes.append((size, len(arrays[0]))) or feed(size, *arrays))
+    many = train.predict(network, few.images[:20])
+    np.testing.assert_allclose(train.predict(network, few.images[:3]), many[:3], atol=1e-6)
+    assert sizes == [(128, 128), (3, 3)]
+    assert train.predict(network, few.images[:0]).shape == (0, 7)
+
+
 def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
     network, images = NETWORKS["dnn"]["original"](), np.random.default_rng(0).integers(0, 256, (130, 48, 48), dtype=np.uint8)
     small, sizes, feed = train.predict(network, images), [], train.feed
