@@ -189,7 +189,7 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)][: max(1, views // 2)]
-    size = EVALUATED[accelerators() > 0] if len(images) > FEW else max(len(images), 1)
+    size = EVALUATED[accelerators() > 0] if len(images) > FEW else len(images)
     fill = -len(images) % size  # whole batches: each other size is compiled anew
     padded = np.pad(np.pad(images, ((0, fill), (0, 0), (0, 0))), ((0, 0), (2, 2), (2, 2)), "edge")
     total = np.zeros((len(padded), 7), np.float32)
