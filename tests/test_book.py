@@ -154,9 +154,9 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-# Chapters that show runs or faces, and those that take verdicts from claims.py, which tests chapters 4 and 5 too.
+# Chapters that show runs or faces, and those that take verdicts or new faces from claims.py, which tests chapters 4 and 5 too.
 FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "try", "index", "claims", "inside"}
-TESTED = {"claims", "index", "confusion", "dnn"}
+TESTED = {"claims", "index", "confusion", "cnn", "dnn"}
 EDITS = {
     "hw3/recipes.py": FACES,
     "hw3/faces.py": FACES,
@@ -166,7 +166,7 @@ EDITS = {
     "hw3/complexity.py": TESTED | {"complexity", "speed"},
     "hw3/pca.py": TESTED | {"pca", "inside"},
     "hw3/inside.py": {"inside"},
-    "hw3/audit.py": {"audit", "results"},
+    "hw3/audit.py": TESTED | {"audit", "results"},
     "hw3/votes.py": {"humans"},
     "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
     "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
@@ -178,7 +178,7 @@ EDITS = {
     "hw3/press/translate.py": set(),
     "hw3/press/language.html": set(),
     "book/locale/zh_TW.po": set(),
-    "results/audit/counts.json": {"audit", "results"},
+    "results/audit/counts.json": TESTED | {"audit", "results"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
