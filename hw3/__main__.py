@@ -106,11 +106,13 @@ def download() -> None:
     except Exception as error:  # whatever kagglehub raises without a network or an account
         line = str(error).strip().partition("\n")[0]
         raise FacesError(f"kagglehub could not get FER2013 ({line}): check the network and your Kaggle account") from None
+    taken = [folder.name for folder in got.iterdir() if (ROOT / "data" / folder.name).exists()]
+    if taken:
+        raise FacesError(f"data/{taken[0]} is there already and stays as it is: move it away, then download again")
     part = ROOT / "data" / ".part"  # hidden, so that half of it is never taken for FER2013
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(got, part)
     for folder in part.iterdir():
-        shutil.rmtree(ROOT / "data" / folder.name, ignore_errors=True)
         os.replace(folder, ROOT / "data" / folder.name)
     part.rmdir()
 

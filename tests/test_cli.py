@@ -89,6 +89,9 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
         "test/happy/1.png", "train/happy/0.png", "train/happy/2.png",
     ]  # fmt: skip
     assert {p.name for p in (tmp_path / "data").iterdir()} == {"train", "test"}
+    (tmp_path / "data" / "train" / "mine.png").write_bytes(b"mine")
+    assert "is there already" in fails(capsys, "data", "--download")
+    assert (tmp_path / "data" / "train" / "mine.png").exists()
 
 
 def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):
