@@ -11,11 +11,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help book translations pdf test stress lab data results record bench lint format lock clean gpu
+.PHONY: help book translations pdf test test-book stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
 	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
 	@$(BIN)/python -m hw3 book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
@@ -26,8 +26,11 @@ translations: $(VENV)/.book  ## list what the Chinese edition of the built book 
 pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
 	@$(BIN)/python -m hw3 pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
 
-test: $(VENV)/.test  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.test  ## run the tests of the code
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not book"
+
+test-book: $(VENV)/.test  ## build the smoke book as a stranger would, and test its pages in a browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m book
 
 stress: $(VENV)/.test  ## break trainings and builds off at random moments, and compare (about 15 minutes)
 	@$(BIN)/python -m pytest -s tests/stress.py

@@ -1,6 +1,7 @@
 """Shared by all tests: a build folder of their own, small faces to train on, and the smoke book, built once."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,14 +13,16 @@ import pytest
 from hw3.disk import ROOT, locked
 from hw3.faces import Faces
 
-# Files that look at the book which test_book.py builds. The first takes longest; the worker that gets it gets the second, too.
-OF_THE_BOOK = ("test_every_page.py", "test_translate.py", "test_page.py", "test_try.py")
+# The files that take longest, first: the others fill the other worker meanwhile.
+FIRST = ("test_train.py", "test_book.py", "test_every_page.py", "test_page.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Start with building the book, which takes longest, and look at it last, when another worker may help."""
-    order = ("test_book.py", "", *OF_THE_BOOK)
-    items.sort(key=lambda item: order.index(item.path.name if item.path.name in order else ""))
+    """Mark what looks at the smoke book, which `make test-book` runs, and start with what takes longest."""
+    for item in items:
+        if "built" in item.fixturenames:
+            item.add_marker("book")
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,7 @@ def few():
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """Build the smoke book; return its _build folder and what the build printed.
+    """Build the smoke book; return its _build folder, what the build printed, and the memory of its largest process in bytes.
 
     It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
     and where the system lets us, by a user without any privilege in a network namespace that has nothing but loopback.
@@ -57,10 +60,13 @@ def built(tmp_path_factory):
             for name in sources():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, place / name)
-            printed.write_text(make(place), encoding="utf-8")
+            said = make(place)
+            used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux, bytes on macOS
+            (shared / "memory").write_text(str(used * (1 if sys.platform == "darwin" else 1024)))
+            printed.write_text(said, encoding="utf-8")
             if os.environ.get("HW3_TEST_KEEP"):
                 shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
-    return place / "_build", printed.read_text(encoding="utf-8")
+    return place / "_build", printed.read_text(encoding="utf-8"), int((shared / "memory").read_text())
 
 
 def sources():
