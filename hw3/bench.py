@@ -51,7 +51,7 @@ def peak(device: str, precision: str) -> float | None:
 
 def ours(images, labels, batch: int, precision: str):
     """What train.train() does in an epoch: row numbers in, stored faces distorted as in "modern"; with SGD, as the other ways."""
-    changes = recipes.SGD | {"batch": batch, "precision": precision}
+    changes = recipes.SGD | {"batch": batch, "dtype": precision}
     recipe = recipes.recipe("cnn", "full", "modern", **changes)
     model = train.trainer(models.cnn(), images, recipe, recipe.epochs * len(images) // batch)
     y, rows = np.eye(models.CLASSES, dtype=np.float32)[labels], np.random.default_rng(0).permutation(len(images)).astype(np.int32)

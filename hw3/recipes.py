@@ -29,7 +29,7 @@ class Recipe:
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
     norm_momentum: float = 0.99  # of BatchNorm's moving averages: they remember about 1 / (1 - momentum) steps
     precise_norm: bool = False  # after the training, BatchNorm takes its means and variances anew, over undistorted faces
-    precision: str = "float32"  # or "mixed_bfloat16": what a GPU multiplies fastest
+    dtype: str = "float32"  # Keras's dtype policy; or "mixed_bfloat16": what a GPU multiplies fastest
     flip: bool = True
     rotation: float = 20.0
     shear: float = 0.2
@@ -76,7 +76,7 @@ CHOICES = {
     "optimizer": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
     "loss": ("stable", "clipped"),
-    "precision": ("float32", "mixed_bfloat16"),
+    "dtype": ("float32", "mixed_bfloat16"),
     "views": (1, 2, 10),
 }
 
@@ -88,7 +88,7 @@ CHOICES = {
 SMOOTH = {"smoothing": 0.1, "warmup": 0.05, "schedule": "cosine", "shear": 0.0, "together": True, "held_out": 0.02}
 SGD = {"optimizer": "sgd", "learning_rate": 0.1, "batch": 256, "weight_decay": 5e-4}
 MILD = {
-    "cnn": {"learning_rate": 0.002, "batch": 512, "epochs": 250, "precision": "mixed_bfloat16", "precise_norm": True}
+    "cnn": {"learning_rate": 0.002, "batch": 512, "epochs": 250, "dtype": "mixed_bfloat16", "precise_norm": True}
     | {"rotation": 15.0, "shift": 2.0, "views": 10}
     | SMOOTH
 }
@@ -140,7 +140,7 @@ RECIPES |= {f"with-{what}": {"cnn": MODERN["cnn"] | change} for what, change in 
 # A CPU trains the DNN about 30 times faster than the CNN, so the cheap DNN affords more epochs.
 # What suits 200 epochs does not suit 3: moving averages over 100 steps would lag behind weights that change fast, and look random
 # on held-out images; faces that are turned and zoomed take longer to learn; and a rate that falls to zero lets few steps settle.
-SHORT = {"schedule": "cosine", "norm_momentum": 0.9, "precision": "float32"}
+SHORT = {"schedule": "cosine", "norm_momentum": 0.9, "dtype": "float32"}
 LITTLE = SHORT | PLAIN | {"views": 1, "tests": False}
 PROFILES = {
     "smoke": {

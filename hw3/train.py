@@ -297,7 +297,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     network, devices = build(), spread(batch)
     logits = without_softmax(network)
     with devices.scope() if devices else contextlib.nullcontext():
-        keras.config.set_dtype_policy(recipe.precision)
+        keras.config.set_dtype_policy(recipe.dtype)
         try:
             fitted = build()
             model = trainer(fitted, faces.images, recipe, recipe.epochs * steps)
@@ -316,12 +316,14 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         model.optimizer.learning_rate = recipe.first_step
         model.fit(**feed(batch, learn[:batch].astype(np.int32), one_hot[learn[:batch]]), shuffle=False, verbose=0)
         model.optimizer.learning_rate = recipe.learning_rate
+    one = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model, "stop_training", True))  # its bar tells all epochs
+    still = accelerators() or not (sys.stdout.isatty() or "ipykernel" in sys.modules)  # too fast for a moving bar, or a file
+    shown = 2 if verbose and still else verbose
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
         order = np.random.default_rng((recipe.seed, epoch)).permutation(learn)[: steps * batch].astype(np.int32)
         mine = order.reshape(steps, hosts, -1)[:, host].ravel()  # each host passes its part of every batch
-        shown = 2 if verbose and accelerators() else verbose  # on a GPU an epoch is too short for a moving bar
-        options = {"shuffle": False, "initial_epoch": epoch, "epochs": epoch + 1, "verbose": shown}
+        options = {"shuffle": False, "initial_epoch": epoch, "epochs": recipe.epochs, "callbacks": [one], "verbose": shown}
         with devices.scope() if devices else contextlib.nullcontext():
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
         network.set_weights(fitted.get_weights())

@@ -240,8 +240,11 @@ def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("loss", ["stable", "clipped"])
-def test_dnn_run_describes_itself(few, loss):
-    run, network = train.train("dnn", few, replace(TINY, loss=loss), verbose=0)
+def test_dnn_run_describes_itself(few, loss, capsys):
+    run, network = train.train("dnn", few, replace(TINY, loss=loss))
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
+    assert len(said) == 6, "in a file no bar moves"
     assert {k: len(v) for k, v in run.history.items()} == dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), 2)
     rows, labels, p = run.predictions["held-out"]
     assert p.shape == (20, 7)

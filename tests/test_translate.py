@@ -59,6 +59,11 @@ def test_message_finds_its_translation(english, chinese):
     assert translator.missing == {}
 
 
+def test_a_placeholder_catches_no_comma_of_a_list():
+    found = Translator(CATALOG | {"%1 → %2 %3": "%1 → %2 %3"}).translate("Happy 1.5 → 2.0, Sad 3.0")
+    assert found == "高興 1.5 → 2.0、難過 3.0"
+
+
 def test_the_entry_that_fixes_most_letters_wins():
     catalog = {"%1 of %2": "%2 中的 %1", "%1 from %2 to %3": "%1 從 %2 到 %3", "pairs from 1 to 2": "配對"}
     assert Translator(catalog).translate("5 of pairs from 1 to 2") == "配對中的 5"

@@ -192,7 +192,7 @@ class Translator:
         for fixed, longest, pattern, english in self.patterns:
             if longest in text and (found := pattern.fullmatch(text)):
                 caught = tuple(map(str.strip, found.groups()))
-                whole = text not in caught and all(map(balanced, caught))
+                whole = text not in caught and all(balanced(part) and part[-1:] not in (",", ";") for part in caught)
                 if whole and not self._is_more(text, english, pattern):
                     fits.append((all(map(self.known, caught)), fixed + sum(map(self.fixed, caught)), fixed, english, caught))
         known, *_, english, caught = max(fits, default=(False, None, ()))
