@@ -316,7 +316,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
         model.optimizer.learning_rate = recipe.first_step
         model.fit(**feed(batch, learn[:batch].astype(np.int32), one_hot[learn[:batch]]), shuffle=False, verbose=0)
         model.optimizer.learning_rate = recipe.learning_rate
-    one = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model, "stop_training", True))  # its bar tells all epochs
+    one = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model, "stop_training", True))  # and its bar tells all
     still = accelerators() or not (sys.stdout.isatty() or "ipykernel" in sys.modules)  # too fast for a moving bar, or a file
     shown = 2 if verbose and still else verbose
     for epoch in range(len(seconds), recipe.epochs):
