@@ -50,6 +50,7 @@ class Interactive:
         };
         new MutationObserver(follow).observe(document.documentElement, {attributeFilter: ["data-theme"]});
         new ResizeObserver(() => box.clientWidth && Plotly.Plots.resize(figure)).observe(box);
+        box.addEventListener("wheel", (event) => event.stopPropagation(), {capture: true, passive: true});  // it scrolls the page
         follow();"""
 
     def __init__(self, figure: go.Figure, picture: Figure, note: str = "", below: str = ""):
@@ -70,7 +71,7 @@ class Interactive:
             config={
                 "responsive": True,
                 "displaylogo": False,
-                "scrollZoom": False,  # the wheel scrolls the page
+                "showTips": False,
                 "displayModeBar": self.figure.layout.dragmode is not False,
                 "modeBarButtonsToRemove": ["sendChartToCloud"],  # pages ask no other host
             },
@@ -86,23 +87,32 @@ class Interactive:
 
 
 def training_curves(runs: dict) -> Interactive:
-    """Draw loss and accuracy of Runs, named by the keys, against the epoch, with the label of each run below."""
+    """Draw loss and accuracy of Runs, named by the keys, against the epoch, with the label of each run below.
+
+    A dotted line is what always answering the most frequent emotion has right of the first run's held-out images.
+    """
     notes = dict.fromkeys(run.label() for run in runs.values())
-    return history_curves({name: run.history for name, run in runs.items()}, "\n".join(notes))
+    labels, _ = next(iter(runs.values())).predicted()
+    floor = np.bincount(labels).max() / len(labels), "most frequent emotion"
+    return history_curves({name: run.history for name, run in runs.items()}, "\n".join(notes), floor)
 
 
-def history_curves(histories: dict, note: str = "") -> Interactive:
-    """Draw loss and accuracy against the epoch, the values of an epoch where the reader points. Histories as in Run.history."""
-    picture = plots.history_curves(histories, note)
+def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interactive:
+    """Draw loss and accuracy against the epoch, the values of an epoch where the reader points. Histories as in Run.history.
+
+    floor is an accuracy to compare with, which gets a dotted line, and its name.
+    """
+    picture = plots.history_curves(histories, note, floor)
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
     longest = max(len(history["loss"]) for history in histories.values())
     for row, quantity in enumerate(("loss", "accuracy"), 1):
         for color, (name, history) in zip(cycle(COLORS), histories.items(), strict=False):
             for key, part, dash in ((f"val_{quantity}", "held-out", "solid"), (quantity, "training", "dash")):
                 values = np.round(history[key], 5).tolist()
+                ended = [None] * (longest - len(values))  # or pointing beyond the last epoch would tell its values
                 figure.add_scatter(
-                    x=list(range(1, len(values) + 1)), y=values, hovertemplate=f"%{{y}} {name}, {part}<extra></extra>",
-                    mode="lines+markers" if longest < 30 else "lines", line={"color": color, "dash": dash, "width": 2},
+                    x=list(range(1, longest + 1)), y=values + ended, hovertemplate=f"%{{y}} {name}, {part}<extra></extra>",
+                    mode="lines+markers" if len(values) < 30 else "lines", line={"color": color, "dash": dash, "width": 2},
                     name=name, legendgroup=name, showlegend=row == 1 and part == "held-out", row=row, col=1,
                 )  # fmt: skip
         scale = picture.axes[row - 1].get_yscale()
@@ -110,14 +120,15 @@ def history_curves(histories: dict, note: str = "") -> Interactive:
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", hoverformat=".1%", row=2, col=1)
     figure.add_hline(
-        1 / 7,
+        floor[0],
         line={"color": GRAY, "dash": "dot", "width": 1},
-        annotation={"text": "one in seven", "x": 1, "xanchor": "right"},
+        annotation={"text": floor[1], "x": 1, "xanchor": "right"},
         row=2,
         col=1,
     )
     figure.update_xaxes(title="epoch", row=2, col=1)
-    figure.update_xaxes(dtick=1 if longest < 12 else None, unifiedhovertitle_text="epoch %{x}", fixedrange=True, **GRID, **SPIKE)
+    figure.update_xaxes(range=[1 - 0.03 * longest, 1.03 * longest], dtick=1 if longest < 12 else None)  # also with some hidden
+    figure.update_xaxes(unifiedhovertitle_text="epoch %{x}", fixedrange=True, **GRID, **SPIKE)
     figure.update_yaxes(fixedrange=True, **GRID)
     figure.update_layout(
         height=520, margin={"l": 50, "r": 10, "t": 10, "b": 45}, dragmode=False, hovermode="x unified",
@@ -152,7 +163,7 @@ def confusion_matrix(cells: pd.DataFrame, names, title: str, note: str = "", who
     margin = {"l": 10, "r": 10, "t": 40, "b": 10}
     figure.update_layout(title={"text": title, "font": {"size": 13}, "x": 0.5}, height=480, margin=margin, dragmode=False)
     often = int((count - np.diag(count.diagonal())).argmax())  # the mistake made most often is shown first
-    fill = {"start": list(divmod(often, size)), "shown": SHOWN, "pictured": int(faces is not None)}
+    fill = {"start": list(divmod(often, size)), "shown": SHOWN, "color": COLORS[1], "pictured": int(faces is not None)}
     fill["sheet"] = _face_sheet(size, *faces) if faces else ""
     below = re.sub(r"\[\[(\w+)\]\]", lambda gap: str(fill[gap[1]]), (HERE / "cell.html").read_text(encoding="utf-8"))
     shares = {title: share}
@@ -205,7 +216,7 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
     box = {"backgroundcolor": NONE, "gridcolor": "#a0a0a0", "zerolinecolor": "#a0a0a0"}
     camera = {"eye": {"x": 1.1, "y": -1.4, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.15}}
     figure.update_layout(
-        height=460, margin={"l": 0, "r": 0, "t": 0, "b": 0}, modebar={"bgcolor": NONE, "color": GRAY},
+        height=460, margin={"l": 0, "r": 0, "t": 0, "b": 0}, modebar={"bgcolor": NONE, "color": GRAY, "activecolor": COLORS[1]},
         legend={"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": NONE},
         scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
     )  # fmt: skip

@@ -120,10 +120,12 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.loglog(size, 1e3 * seconds, "o", color="C0", label="measured, median")
         fitted = np.exp(slope.intercept) * size**slope.value
         ax.loglog(size, 1e3 * fitted, color="C0", label=f"fitted, slope {slope.value:.2f}")
-        ax.loglog(size, 1e3 * seconds[-1] * (size / size[-1]) ** 2, "--", color="C1", label="predicted, slope 2")
+        ax.loglog(size, 1e3 * seconds[-1] * (size / size[-1]) ** 2, "--", color="C1", label="slope 2, through the last")
         held = "C" if axis == "n" else "n"
         ax.set(title=f"time against {axis} ({held} = {rows[held].iloc[0]})", xlabel=axis, ylabel="milliseconds")
         ax.set_xticks(size, [f"{v:.0f}" for v in size])
+        ax.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         ax.legend()
     told = [f"with {axis} the measured time grows with slope {slope.value:.2f}" for axis, slope in slopes.items()]
@@ -223,8 +225,14 @@ def architecture(network) -> Figure:
     return figure
 
 
-def history_curves(histories: dict, note: str = "") -> Figure:
-    """Draw loss and accuracy against the epoch: solid on held-out images, dashed in training. Histories as in Run.history."""
+EVEN = 1 / 7, "one in seven"
+
+
+def history_curves(histories: dict, note: str = "", floor=EVEN) -> Figure:
+    """Draw loss and accuracy against the epoch: solid on held-out images, dashed in training. Histories as in Run.history.
+
+    floor is an accuracy to compare with, which gets a dotted line, and its name.
+    """
     figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
     for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for i, (name, history) in enumerate(histories.items()):
@@ -238,7 +246,7 @@ def history_curves(histories: dict, note: str = "") -> Figure:
         if quantity == "loss" and high > 8 * low > 0:
             ax.set(yscale="log", title="loss (logarithmic)")
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
-    ax.axhline(1 / 7, color="0.5", lw=1, ls=":", label="one in seven")
+    ax.axhline(floor[0], color="0.5", lw=1, ls=":", label=floor[1])
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     told = [
         f"{name}, {len(h['loss'])} epochs: held-out loss from {h['val_loss'][0]:.2f} to {h['val_loss'][-1]:.2f}, "
@@ -283,17 +291,22 @@ def _read_matrix(shares: np.ndarray, names) -> str:
     )
 
 
-def intervals(table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "", level: float = 0.95) -> Figure:
-    """Draw one row of table a line: a dot at its value and a bar over its interval, all shares. The index names the rows."""
+def intervals(
+    table: pd.DataFrame, value: str, low: str, high: str, label: str, note: str = "", level: float = 0.95, points=False
+) -> Figure:
+    """Draw one row of table a line: a dot at its value and a bar over its interval, all shares. The index names the rows.
+
+    The axis is in percent, that of differences of shares in points.
+    """
     percent = f"{100 * level:.4g}%"
     figure = Figure(figsize=(WIDTH, 0.27 * len(table) + 0.9), layout="constrained")
     ax, y = figure.subplots(), np.arange(len(table))[::-1]
     ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
     ax.plot(table[value], y, "o", color="C0")
     ax.set_yticks(y, table.index)
-    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, symbol="" if points else "%"))
     ax.axvline(0, color="0.4", lw=1)
-    ax.set(xlabel=f"{label}, with its {percent} interval", xlim=(min(0, 1.1 * table[low].min()), None))
+    ax.set(xlabel=f"{label}{' (points)' * points}, with its {percent} interval", xlim=(min(0, 1.1 * table[low].min()), None))
     known = table.dropna(subset=[value])
     ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
     told = [f"{end} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for end, row in ends.items()]

@@ -49,10 +49,12 @@ const network = (name) => networks[name] ??= (async () => {
     kernels += whole.length;
     return (x) => tf.add(kind === "Conv2D" ? tf.conv2d(x, kernel, 1, "same") : tf.matMul(x, kernel), bias);
   });
-  return (gray) => tf.tidy(() => {
+  const classify = (gray) => tf.tidy(() => {
     const faces = tf.tensor4d(Float32Array.from(gray, (value) => value / 255), [gray.length / SIZE ** 2, SIZE, SIZE, 1]);
     return layers.reduce((x, layer) => layer(x), faces).dataSync();
   });
+  classify(new Uint8Array(SIZE ** 2)); // the first face takes far longer
+  return classify;
 })();
 
 // Pictures: gray as Pillow's convert("L"), and scaled as its bicubic resize, which is what `hw3 predict` does.
@@ -158,12 +160,14 @@ function photo(root) {
   const { say, show } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
   const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false }), square = root.querySelector(".square");
   const [x, y, size] = ["x", "y", "size"].map((name) => root.querySelector(`[name=${name}]`));
-  const [begin, stop] = [".start", ".stop"].map((name) => root.querySelector(name));
+  const [begin, stop, input] = [".start", ".stop", "[type=file]"].map((name) => root.querySelector(name));
   let stream;
 
   const classify = () => {
     const side = Math.round((Math.min(canvas.width, canvas.height) * size.value) / 1000);
     const left = Math.floor(((canvas.width - side) * x.value) / 1000), top = Math.floor(((canvas.height - side) * y.value) / 1000);
+    x.disabled = canvas.width === side; // there is no room to move it
+    y.disabled = canvas.height === side;
     const part = { left: left / canvas.width, top: top / canvas.height, width: side / canvas.width, height: side / canvas.height };
     for (const [name, share] of Object.entries(part)) square.style[name] = `${100 * share}%`;
     return show(scaled(context.getImageData(0, 0, canvas.width, canvas.height), left, top, side));
@@ -184,13 +188,15 @@ function photo(root) {
     stream = undefined;
     [begin.hidden, stop.hidden] = [false, true];
   };
+  let opened = 0;
   const open = async (file) => {
     if (!file) return;
     end();
-    let picture;
-    try {
-      picture = await createImageBitmap(file);
-    } catch {
+    const mine = (opened += 1);
+    const picture = await createImageBitmap(file).catch(() => null);
+    if (mine !== opened) return; // a newer one was chosen meanwhile
+    if (!picture) {
+      sides.hidden = true; // what they show is not of this file
       say("picture");
       return;
     }
@@ -199,6 +205,8 @@ function photo(root) {
   };
   const film = async () => {
     const video = document.createElement("video");
+    opened += 1;
+    input.value = ""; // the same file can be chosen again
     begin.hidden = true; // a second click would start a second camera
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
@@ -215,9 +223,9 @@ function photo(root) {
     }
   };
 
-  root.querySelector("[type=file]").addEventListener("change", (event) => open(event.target.files[0]));
+  input.addEventListener("change", () => open(input.files[0]));
   root.addEventListener("dragover", (event) => event.preventDefault());
-  root.addEventListener("drop", (event) => { event.preventDefault(); open(event.dataTransfer.files[0]); });
+  root.addEventListener("drop", (event) => { event.preventDefault(); input.files = event.dataTransfer.files; open(input.files[0]); });
   begin.addEventListener("click", film);
   stop.addEventListener("click", end);
   for (const slider of [x, y, size]) slider.addEventListener("input", classify);
@@ -244,7 +252,8 @@ function sliders(root) {
   let traits, noise;
   const redraw = () => show(draw(traits, Object.fromEntries(units.map(([unit, slider]) => [unit, Number(slider.value)])), noise));
   const express = () => {
-    const moved = hw3.expressions[emotion.value];
+    const moved = hw3.expressions[emotion.value] ?? [];
+    intensity.disabled = !moved.length;
     for (const [unit, slider] of units) slider.value = moved.includes(Number(unit)) ? intensity.value : 0;
   };
   const someone = (where) => { // where between its low and its high a trait lies, from 0 to 1
@@ -255,8 +264,13 @@ function sliders(root) {
   emotion.value = hw3.emotions.indexOf("Fear");
   express();
   someone(() => 0.5);
-  for (const chosen of [emotion, intensity]) chosen.addEventListener("input", () => { express(); redraw(); });
-  for (const [, slider] of units) slider.addEventListener("input", redraw);
+  emotion.addEventListener("input", () => { intensity.value = 1; express(); redraw(); });
+  intensity.addEventListener("input", () => { express(); redraw(); });
+  for (const [, slider] of units) slider.addEventListener("input", () => {
+    emotion.value = "own"; // the face shows no expression of the list any more
+    intensity.disabled = true;
+    redraw();
+  });
   root.querySelector(".another").addEventListener("click", () => { someone(Math.random); redraw(); });
   new IntersectionObserver(([seen], observer) => { // the network is loaded when the reader comes here
     if (seen.isIntersecting) { observer.disconnect(); redraw(); }

@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from hw3 import metrics, runs
+from hw3 import complexity, metrics, runs
 from hw3.faces import EMOTIONS
 from hw3.press import book, page
 
@@ -426,8 +426,44 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
             assert shown.locator("i").count() == min(counts[cells[0]], 6)
         recorded = tab.locator(".hw3-interactive").first
         assert re.search(r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text())
+        plot = recorded.locator(".js-plotly-plot").element_handle()
+        for cell in ((3, 3), (0, 4)):
+            tab.mouse.click(*tab.evaluate(MIDDLE, [plot, *cell]))
+            told = f"True {EMOTIONS[cell[0]]}, predicted {EMOTIONS[cell[1]]}:"
+            expect(recorded.get_by_role("status")).to_contain_text(told)
+            marked = tab.evaluate("plot => plot.layout.shapes.map(s => [s.y0 + s.y1, s.x0 + s.x1])", plot)
+            assert marked == [[2 * i for i in cell]]
+        assert tab.locator("script[src*='plotly.min.js']").count() == 1, "each copy would take the clicks from those before it"
         assert recorded.locator("form i").count() == 0, "no face of FER2013 travels with the report"
         assert wrong == []
+
+
+def test_what_was_chosen_and_what_is_told_agree_after_going_back(html, browser):
+    with opened(browser, html / "book" / "confusion.html") as (tab, _):
+        tab.locator(".hw3-cell select").first.select_option("Angry")
+        visit(tab, html / "book" / "complexity.html")
+        for name, value in {"n": 8, "k": 2, "p": 0, "s": 3, "c_in": 5, "c_out": 6}.items():
+            tab.fill(f".hw3-calculator [name={name}]", str(value))
+        visit(tab, html / "book" / "pca.html")
+        tab.go_back()
+        parameters = complexity.convolution_cost(**complexity.LAYERS["A"]).parameters
+        chosen = tab.locator(".hw3-calculator [name=c_out]").input_value()
+        told = tab.locator(".hw3-calculator dd").nth(1)
+        expect(told).to_have_text(str(parameters) if chosen == "6" else re.compile("^[0-9]{2},"))
+        tab.go_back()
+        chosen = tab.locator(".hw3-cell select").first
+        expect(tab.locator(".hw3-cell [role=status]").first).to_contain_text(f"True {chosen.input_value()}, ")
+
+
+def test_wheel_over_a_plot_in_space_moves_the_page(html, browser):
+    with opened(browser, html / "book" / "pca.html") as (tab, _):
+        tab.set_viewport_size(WIDE)
+        plot = tab.locator(".js-plotly-plot").first
+        plot.scroll_into_view_if_needed()
+        box, before = plot.bounding_box(), tab.evaluate("scrollY")
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.mouse.wheel(0, 200)
+        tab.wait_for_function("before => scrollY > before + 100", arg=before)
 
 
 def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
@@ -436,12 +472,21 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
         tab.wait_for_function(SETTLED)
         plot = tab.locator(".js-plotly-plot").first
         plot.scroll_into_view_if_needed()
-        x, y = tab.evaluate(
-            "p => { const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;"
-            "return [b.left + x._offset + x.d2p(2), b.top + y._offset + y._length / 2]; }", plot.element_handle()
-        )  # fmt: skip
-        tab.mouse.move(x, y, steps=3)
-        expect(plot.locator(".hoverlayer .legendtitletext")).to_have_text("epoch 2")
+
+        def point_at(epoch):
+            at = tab.evaluate(
+                "([p, epoch]) => { const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;"
+                "return [b.left + x._offset + x.d2p(epoch), b.top + y._offset + y._length / 2]; }", [plot.element_handle(), epoch]
+            )  # fmt: skip
+            tab.mouse.move(*at, steps=3)
+            expect(plot.locator(".hoverlayer .legendtitletext")).to_have_text(f"epoch {epoch}")
+
+        assert len(own.history["loss"]) == 2
+        point_at(4)
+        told = " ".join(plot.locator(".hoverlayer text").all_text_contents())
+        assert "recorded" in told
+        assert "your own" not in told, "it has no fourth epoch"
+        point_at(2)
         told = " ".join(plot.locator(".hoverlayer text").all_text_contents())
         for part, key in (("held-out", "val_accuracy"), ("training", "accuracy")):
             assert f"{own.history[key][1]:.1%} your own, {part}" in told

@@ -108,6 +108,49 @@ def test_what_is_no_picture_gets_one_line(page, tmp_path):
     choose(page, tmp_path / "no.png")
     page.locator("#hw3-photo .say", has_text="is no picture that the browser can read").wait_for()
     assert page.locator("#hw3-photo .sides").is_hidden()
+    Image.new("L", (60, 60), 90).save(tmp_path / "gray.png")
+    with answered(page, "hw3-photo"):
+        choose(page, tmp_path / "gray.png")
+    assert page.locator("#hw3-photo .sides").is_visible()
+    choose(page, tmp_path / "no.png")
+    page.locator("#hw3-photo .say", has_text="is no picture that the browser can read").wait_for()
+    assert page.locator("#hw3-photo .sides").is_hidden(), "they showed another file"
+
+
+def test_the_picture_chosen_last_is_shown_also_where_an_earlier_one_takes_longer(page, tmp_path):
+    for name, gray in (("slow", 250), ("fast", 10)):
+        Image.new("L", (60, 60), gray).save(tmp_path / f"{name}.png")
+    page.evaluate(
+        """() => {
+        const make = createImageBitmap;
+        globalThis.createImageBitmap = async (file) => {
+            if (file.name === "slow.png") await new Promise((resolve) => { globalThis.late = resolve; });
+            return make(file);
+        };
+    }"""
+    )
+    choose(page, tmp_path / "slow.png")
+    page.wait_for_function("globalThis.late")
+    with answered(page, "hw3-photo"):
+        choose(page, tmp_path / "fast.png")
+    page.evaluate("late()")
+    page.wait_for_timeout(300)
+    assert face_and_shares(page, "hw3-photo")[0].max() == 10
+
+
+def test_a_dropped_picture_gives_the_field_its_name(page):
+    with answered(page, "hw3-photo"):
+        page.evaluate(
+            """async () => {
+            const canvas = new OffscreenCanvas(50, 40), dataTransfer = new DataTransfer();
+            canvas.getContext("2d").fillRect(0, 0, 50, 40);
+            dataTransfer.items.add(new File([await canvas.convertToBlob()], "dropped.png", {type: "image/png"}));
+            document.getElementById("hw3-photo").dispatchEvent(new DragEvent("drop", {dataTransfer, cancelable: true}));
+        }"""
+        )
+    assert page.locator("#hw3-photo [type=file]").input_value().endswith("dropped.png")
+    assert page.locator("[name=x]").is_enabled()
+    assert page.locator("[name=y]").is_disabled(), "the square is as high as the picture"
 
 
 def test_webcam_is_shown_until_it_is_stopped_or_said_to_be_missing(page):
@@ -151,6 +194,13 @@ def test_sliders_turn_fear_into_neutral(page):
     with answered(page, "hw3-drawn"):
         page.get_by_label("26: jaw drop").press("End")
     assert (face_and_shares(page, "hw3-drawn")[0] != neutral).any()
+    expression, intensity = (page.locator(f"[name={name}]") for name in ("emotion", "intensity"))
+    assert expression.input_value() == "own", "it is fear no more"
+    assert intensity.is_disabled()
+    expression.select_option("Happy")
+    assert (intensity.is_enabled(), intensity.input_value()) == (True, "1")
+    expression.select_option("Neutral")
+    assert intensity.is_disabled()
     with answered(page, "hw3-drawn"):
         page.get_by_text("Another face").click()
     assert (face_and_shares(page, "hw3-drawn")[0] != neutral).mean() > 0.5

@@ -26,12 +26,16 @@ USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 # "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
 # The theme asks what can be scrolled, and must be reached by keyboard, when the window's size changes. The page's may go on
-# changing after that, as the sidebar slides.
+# changing after that, as the sidebar slides. And paper is light.
 AGAIN = """addEventListener("DOMContentLoaded", () => {
   const main = document.querySelector("main");
   let width = main.offsetWidth;
   new ResizeObserver(() => width !== (width = main.offsetWidth) && dispatchEvent(new Event("resize"))).observe(main);
-});"""
+});
+const root = document.documentElement;
+let theme;
+addEventListener("beforeprint", () => { [theme, root.dataset.theme] = [root.dataset.theme, "light"]; });
+addEventListener("afterprint", () => { root.dataset.theme = theme; });"""
 
 
 def keep_alternative_texts() -> None:
@@ -108,6 +112,16 @@ def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
 
+PLOTLY = re.compile(r'<script [^>]*src="[^"]*/plotly\.min\.js"></script>')
+
+
+def load_plotly_once(app, pagename, templatename, context, doctree) -> None:
+    """Leave plotly's script out of all figures of a page but the first: run again, it would cut the others off from clicks."""
+    body = context.get("body", "")
+    if first := PLOTLY.search(body):
+        context["body"] = body[: first.end()] + PLOTLY.sub("", body[first.end() :])
+
+
 def forbid_connections(app, pagename, templatename, context, doctree) -> None:
     """Have the browser keep the page that looks at the reader's picture from opening any connection."""
     if Path(pagename).name == "try":
@@ -156,6 +170,7 @@ def setup(app) -> dict:
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", leave_out_thebe)
     app.connect("html-page-context", lead_to_other_edition)
+    app.connect("html-page-context", load_plotly_once)
     app.connect("html-page-context", forbid_connections)
     app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", remove_old_figures)
