@@ -10,8 +10,10 @@ not change with brightness and contrast. Pictures that pairs join, also over a t
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import sparse, stats
 
 from hw3 import faces
@@ -50,9 +52,11 @@ def near(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pairs[best >= FINE], best[best >= FINE]
 
 
-def _unit(small):
-    flat = small.reshape(len(small), -1) - small.mean((1, 2))[:, None]
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+def _unit(images):
+    """Return each of the images (m, h, w) less its mean and of length 1, (m, h w); one without any contrast becomes zeros."""
+    flat = images.reshape(len(images), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-3)
 
 
 def _match(images, pairs):
@@ -66,16 +70,9 @@ def _match(images, pairs):
 
 def _slide(a, b):
     """Return the best correlation (m,) of the middle of a with the windows of b, both (m, 48, 48) float32."""
-    side, shifts = faces.SIDE - 2 * SHIFT, range(2 * SHIFT + 1)
-    middle = a[:, SHIFT:-SHIFT, SHIFT:-SHIFT]
-    middle = middle - middle.mean((1, 2), keepdims=True)
-    b = b - b.mean((1, 2), keepdims=True)
-    sums = np.pad(np.stack([b, b * b]).cumsum(2, dtype=np.float64).cumsum(3), ((0, 0), (0, 0), (1, 0), (1, 0)))
-    total, square = sums[..., side:, side:] - sums[..., :-side, side:] - sums[..., side:, :-side] + sums[..., :-side, :-side]
-    spread = np.maximum(square - total**2 / side**2, 1e-3)  # (m, 7, 7), as a window without any contrast has none
-    dots = [[np.einsum("nij,nij->n", b[:, y : y + side, x : x + side], middle) for x in shifts] for y in shifts]
-    found = np.moveaxis(dots, 2, 0) / np.sqrt(spread * np.maximum((middle**2).sum((1, 2)), 1e-3)[:, None, None])
-    return found.max((1, 2)).astype(np.float32)
+    middle = _unit(a[:, SHIFT:-SHIFT, SHIFT:-SHIFT])
+    windows = sliding_window_view(b, (faces.SIDE - 2 * SHIFT,) * 2, (1, 2))
+    return np.max([np.vecdot(middle, _unit(windows[:, y, x])) for y, x in np.ndindex(windows.shape[1:3])], axis=0)
 
 
 def families(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -97,16 +94,11 @@ def right_and_leaked(run: Run, part: str, family: np.ndarray, trained: np.ndarra
     return probabilities.argmax(1) == labels, seen(family, rows, trained)
 
 
-def without(right: np.ndarray, leaked: np.ndarray) -> tuple[int, int]:
-    """Return how many of the faces that are not leaked are right, and of how many; right, leaked: bool (n,)."""
-    return int(right[~leaked].sum()), int((~leaked).sum())
-
-
-def unseen(run: Run, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a recorded run's predictions of a part, as in Run, of the pictures with no near copy in Training."""
+def unseen(run: Run, part: str, kind: str = "near") -> Run:
+    """Return a recorded run with its predictions of the pictures of a part that have no copy, of that kind, in Training."""
     _, found, parts = recorded()
-    leaked = seen(found["near"], run.predictions[part][0], np.flatnonzero(parts == faces.TRAINING))
-    return tuple(array[~leaked] for array in run.predictions[part])
+    _, leaked = right_and_leaked(run, part, found[kind], np.flatnonzero(parts == faces.TRAINING))
+    return replace(run, predictions={part: tuple(array[~leaked] for array in run.predictions[part])})
 
 
 def split_leak(family: np.ndarray, held: int) -> float:

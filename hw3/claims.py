@@ -45,7 +45,7 @@ def recorded() -> Evidence:
 
 def with_new(run: Run) -> Run:
     """Return a recorded run with one more part: the pictures of PrivateTest that do not stand in Training as well."""
-    return replace(run, predictions=run.predictions | {NEW: audit.unseen(run, "PrivateTest")})
+    return replace(run, predictions=run.predictions | {NEW: audit.unseen(run, "PrivateTest").predictions["PrivateTest"]})
 
 
 def own(faces, profile: str) -> Evidence:

@@ -2,13 +2,13 @@
 
 import json
 import os
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hw3 import audit, faces
+from hw3 import audit, faces, runs
 from hw3.faces import Faces
 
 RNG = np.random.default_rng(7)
@@ -106,13 +106,15 @@ def test_split_leak_of_one_pair_and_two_single_pictures():
     assert audit.split_leak(FAMILY, held=3) == pytest.approx(simulated, abs=0.02)
 
 
-def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked():
-    rows, labels = np.array([5, 6, 7, 8]), np.array([3, 0, 2, 1])
-    run = SimpleNamespace(predictions={"PrivateTest": (rows, labels, np.eye(7)[[3, 0, 2, 0]])})
+def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked(monkeypatch):
+    part = np.array([5, 6, 7, 8]), np.array([3, 0, 2, 1]), np.eye(7)[[3, 0, 2, 0]]  # rows, labels, probabilities
+    run = replace(runs.recorded("modern-cnn")[0], predictions={"PrivateTest": part})
     right, leaked = audit.right_and_leaked(run, "PrivateTest", FAMILY, np.flatnonzero(PART == 0))
     assert right.tolist() == [True, True, True, False]
     assert leaked.tolist() == [True, False, True, False]  # families 0 and 1; 4 and 5 have nobody in Training
-    assert audit.without(right, leaked) == (1, 2)
+    monkeypatch.setattr(audit, "recorded", lambda: ({}, {"near": FAMILY, "identical": np.arange(10)}, PART))
+    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (1, 2)
+    assert audit.unseen(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
 
 
 def test_inflation_by_hand():
