@@ -48,6 +48,20 @@ def png(figure: Figure) -> tuple[str, dict]:
     return b64encode(small.getvalue()).decode(), {"width": size["width"], "alt": figure.get_label()}
 
 
+def panels(height: float, rows: int = 1, columns: int = 1, **options) -> tuple:
+    """Return a figure as wide as a page's text, height in inches, and its axes, one or an array; options as for its subplots."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def labeled(figure: Figure, label: str, note: str = "") -> Figure:
+    """Return a figure with its label. A note, such as Run.label(), ends the label and stands below the figure in small print."""
+    figure.set_label(f"{label} {'; '.join(note.splitlines())}".strip())
+    if note:
+        figure.supxlabel(note, fontsize=7.5, color="0.35")
+    return figure
+
+
 def plain(text: str) -> str:
     """Return text from outside, such as a file's name, for computed prose: the signs of Markdown and HTML in it mean nothing."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)  # all ASCII punctuation, as CommonMark allows
@@ -95,17 +109,15 @@ def layer_costs(table: pd.DataFrame) -> Figure:
     `table` is `complexity.layer_table(model)`; layers without multiply-adds are left out.
     """
     rows = table[table["multiply-adds"] > 0]
-    figure = Figure(figsize=(WIDTH, 0.32 * len(rows) + 1), layout="constrained")
+    figure, axes = panels(0.32 * len(rows) + 1, 1, 2, sharey=True)
     told = []
-    panels = zip(figure.subplots(1, 2, sharey=True), ("parameters", "multiply-adds"), ("C1", "C0"), strict=True)
-    for ax, column, color in panels:
+    for ax, column, color in zip(axes, ("parameters", "multiply-adds"), ("C1", "C0"), strict=True):
         share = 100 * rows[column] / table[column].sum()
         sns.barplot(x=share, y=rows["layer"], ax=ax, color=color, saturation=1)
         ax.bar_label(ax.containers[0], fmt="%.1f%%", padding=3)
         ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="", xlim=(0, 1.2 * share.max()))
         told.append(f"of the {column} most, {share.max():.1f}%, are in {rows['layer'][share.idxmax()]}")
-    figure.set_label(f"Two bar charts over the same {len(rows)} layers, shares in percent: {' and '.join(told)}.")
-    return figure
+    return labeled(figure, f"Two bar charts over the same {len(rows)} layers, shares in percent: {' and '.join(told)}.")
 
 
 def timing(times: pd.DataFrame, slopes: dict) -> Figure:
@@ -113,8 +125,8 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
 
     `times` is `complexity.measure(profile)`; `slopes` maps "n" and "C" to `complexity.loglog_slope` of them.
     """
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    for ax, (axis, slope) in zip(figure.subplots(1, 2), slopes.items(), strict=True):
+    figure, axes = panels(3.4, 1, 2)
+    for ax, (axis, slope) in zip(axes, slopes.items(), strict=True):
         rows = times[times["varied"] == axis]
         size, seconds = rows[axis].to_numpy(float), rows["seconds"].to_numpy()
         ax.loglog(size, 1e3 * seconds, "o", color="C0", label="measured, median")
@@ -129,8 +141,7 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.minorticks_off()
         ax.legend()
     told = [f"with {axis} the measured time grows with slope {slope.value:.2f}" for axis, slope in slopes.items()]
-    figure.set_label(f"Milliseconds against size, both logarithmic, beside a predicted line of slope 2: {', '.join(told)}.")
-    return figure
+    return labeled(figure, f"Milliseconds against size, both logarithmic, beside a predicted line of slope 2: {', '.join(told)}.")
 
 
 # Chapter 5: PCA by hand
@@ -138,8 +149,7 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
 
 def pca_view(x, mean, axes, rebuilt, lengths) -> Figure:
     """Draw samples, principal axes, the plane of the first two, and the residuals to it, as `interactive.pca_space` does."""
-    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
-    ax = figure.add_subplot(projection="3d")
+    figure, ax = panels(4.4, subplot_kw={"projection": "3d"})
     reach = np.abs((rebuilt - mean) @ axes[:2].T).max(axis=0) * 1.1
     corners = mean + np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * reach @ axes[:2]
     ax.add_collection3d(Poly3DCollection([corners], facecolor="0.5", alpha=0.25, label="plane of axes 1 and 2"))
@@ -156,11 +166,11 @@ def pca_view(x, mean, axes, rebuilt, lengths) -> Figure:
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     far = np.linalg.norm(x - rebuilt, axis=1)
     told = ", ".join(f"{length:.2f}" for length in lengths)
-    figure.set_label(
+    return labeled(
+        figure,
         f"The {len(x)} samples in space, the principal axes with standard deviations of {told}, the plane of the first two, and "
-        f"the residuals to it: the longest, {far.max():.2f}, is that of sample {far.argmax() + 1}."
+        f"the residuals to it: the longest, {far.max():.2f}, is that of sample {far.argmax() + 1}.",
     )
-    return figure
 
 
 # Chapters 0 to 3: faces and results
@@ -177,23 +187,13 @@ def face_sheet(images, titles, columns: int = 8, note: str = "") -> Figure:
 def tiles(images, columns: int, label: str, titles=(), note: str = "", **look) -> Figure:
     """Draw pictures of one size in a grid, each under its title if there are any; look as for matplotlib's imshow."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(WIDTH, (1.18 if len(titles) else 1.04) * WIDTH / columns * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for ax, image, title in zip(axes, images, [*titles, *[""] * len(images)], strict=False):
+    figure, axes = panels((1.18 if len(titles) else 1.04) * WIDTH / columns * rows + 0.3, rows, columns, squeeze=False)
+    for ax, image, title in zip(axes.flat, images, [*titles, *[""] * len(images)], strict=False):
         ax.imshow(image, **look)
         ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
     for ax in figure.axes:
         ax.axis("off")
-    figure.set_label(label)
-    return under(figure, note)
-
-
-def under(figure: Figure, note: str) -> Figure:
-    """Write a note, such as Run.label(), below a figure in small print and at the end of its label; return the figure."""
-    if note:
-        figure.set_label(f"{figure.get_label()} {'; '.join(note.splitlines())}".strip())
-        figure.supxlabel(note, fontsize=7.5, color="0.35")
-    return figure
+    return labeled(figure, label, note)
 
 
 def architecture(network) -> Figure:
@@ -203,8 +203,7 @@ def architecture(network) -> Figure:
     """
     kinds = {"Conv2D": "C0", "MaxPooling2D": "C1", "Flatten": "C7", "Dense": "C2", "Softmax": "C3"}
     boxes = [(type(x).__name__, tuple(x.output.shape[1:])) for x in network.layers if type(x).__name__ in kinds]
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = panels(2.6)
     for x, (kind, shape) in enumerate(boxes):
         side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (0, shape[-1])
         height = side if side else 4 + 4 * np.log2(channels)  # dense layers: the logarithm of their width
@@ -218,11 +217,10 @@ def architecture(network) -> Figure:
         [mpl.patches.Patch(color=kinds[k]) for k in present], [names[k].lower() for k in present],
         ncols=len(present), loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8,
     )  # fmt: skip
-    told = [names[kind].lower() + f" {' x '.join(map(str, shape))}" for kind, shape in boxes]
-    figure.set_label(f"The layers of the {network.name.upper()} in a row, with the shape of what they give: {', '.join(told)}.")
     ax.set(ylim=(-34, 34), title=f"{network.name.upper()}: channels or units above, width of the maps below")
     ax.axis("off")
-    return figure
+    told = ", ".join(names[kind].lower() + f" {' x '.join(map(str, shape))}" for kind, shape in boxes)
+    return labeled(figure, f"The layers of the {network.name.upper()} in a row, with the shape of what they give: {told}.")
 
 
 EVEN = 1 / 7, "one in seven"
@@ -233,8 +231,8 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Figure:
 
     floor is an accuracy to compare with, which gets a dotted line, and its name.
     """
-    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
-    for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    figure, axes = panels(3.5, 1, 2)
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
         for i, (name, history) in enumerate(histories.items()):
             epochs = np.arange(1, len(history["loss"]) + 1)
             look = {"color": f"C{i}", "marker": "o" if len(epochs) < 30 else None, "ms": 3.5, "lw": 1.5}
@@ -254,8 +252,7 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Figure:
         f"training accuracy at the end {h['accuracy'][-1]:.1%}"
         for name, h in histories.items()
     ]
-    figure.set_label(f"Loss, left, and accuracy, right, against the epoch. {'; '.join(told)}.")
-    return under(figure, note)
+    return labeled(figure, f"Loss, left, and accuracy, right, against the epoch. {'; '.join(told)}.", note)
 
 
 def confusion_matrices(matrices: dict, names, note: str = "", counts=None, sides=("true", "predicted")) -> Figure:
@@ -264,8 +261,8 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None, sides
     counts maps some of the keys to the whole numbers that stand in the cells instead of the shares. sides say what a row and
     a column are.
     """
-    figure = Figure(figsize=(WIDTH, (0.62 if len(matrices) > 1 else 0.75) * WIDTH), layout="constrained")
-    for ax, (title, shares) in zip(figure.subplots(1, len(matrices), squeeze=False).flat, matrices.items(), strict=True):
+    figure, axes = panels((0.62 if len(matrices) > 1 else 0.75) * WIDTH, 1, len(matrices), squeeze=False)
+    for ax, (title, shares) in zip(axes.flat, matrices.items(), strict=True):
         whole = (counts or {}).get(title)
         sns.heatmap(
             shares, annot=shares if whole is None else whole, fmt=".2f" if whole is None else "d", vmin=0, vmax=1,
@@ -275,8 +272,7 @@ def confusion_matrices(matrices: dict, names, note: str = "", counts=None, sides
         ax.tick_params(labelsize=7.5)
         ax.set(xlabel=sides[1], ylabel=sides[0], title=title)
     told = [f"{title}: {_read_matrix(np.asarray(shares), names)}" for title, shares in matrices.items()]
-    figure.set_label(f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(told)}")
-    return under(figure, note)
+    return labeled(figure, f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(told)}", note)
 
 
 def _read_matrix(shares: np.ndarray, names) -> str:
@@ -299,8 +295,7 @@ def intervals(
     The axis is in percent, that of differences of shares in points.
     """
     percent = f"{100 * level:.4g}%"
-    figure = Figure(figsize=(WIDTH, 0.27 * len(table) + 0.9), layout="constrained")
-    ax, y = figure.subplots(), np.arange(len(table))[::-1]
+    (figure, ax), y = panels(0.27 * len(table) + 0.9), np.arange(len(table))[::-1]
     ax.hlines(y, table[low], table[high], color="C0", lw=4, alpha=0.35)
     ax.plot(table[value], y, "o", color="C0")
     ax.set_yticks(y, table.index)
@@ -310,21 +305,20 @@ def intervals(
     known = table.dropna(subset=[value])
     ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
     told = [f"{end} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for end, row in ends.items()]
-    figure.set_label(f"{label}, {len(table)} rows, each a dot in a bar, its {percent} interval: {'; '.join(told)}.")
-    return under(figure, note)
+    return labeled(figure, f"{label}, {len(table)} rows, each a dot in a bar, its {percent} interval: {'; '.join(told)}.", note)
 
 
 FEW = 20  # faces: the share of fewer says too little to be drawn
 
 
-def reliability(panels: dict[str, dict], note: str = "") -> Figure:
+def reliability(found: dict[str, dict], note: str = "") -> Figure:
     """Draw accuracy against confidence, a panel for each key: one line with 95% intervals for each `metrics.calibration` table.
 
-    panels maps titles to tables by name. Bins of fewer than FEW faces are left out.
+    found maps titles to tables by name. Bins of fewer than FEW faces are left out.
     """
-    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    figure, axes = panels(3.7, 1, len(found), sharey=True, squeeze=False)
     told = []
-    for ax, (title, tables) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True):
+    for ax, (title, tables) in zip(axes.flat, found.items(), strict=True):
         ax.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")
         for (name, table), mark in zip(tables.items(), "osD^v", strict=False):
             shown = table[table["n"] >= FEW]
@@ -338,22 +332,20 @@ def reliability(panels: dict[str, dict], note: str = "") -> Figure:
         ax.set(title=title, xlabel="confidence: probability of the prediction", ylim=(0, 1))
     ax.legend(loc="upper left", fontsize=8)
     figure.axes[0].set_ylabel("share of right predictions")
-    figure.set_label(f"Share of right predictions against confidence, beside the line of as sure as right: {'; '.join(told)}.")
-    return under(figure, note)
+    label = f"Share of right predictions against confidence, beside the line of as sure as right: {'; '.join(told)}."
+    return labeled(figure, label, note)
 
 
 def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     """Draw each column of table as a line against its index."""
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = panels(2.6)
     for name, dashes in zip(table, ("-", "--", ":", "-."), strict=False):
         ax.plot(table.index, table[name], dashes, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     first, last = table.index[[0, -1]]
     told = "; ".join(f"{name} from {table[name].iloc[0]:.2g} to {table[name].iloc[-1]:.2g}" for name in table)
-    figure.set_label(f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
-    return figure
+    return labeled(figure, f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {told}.")
 
 
 # What the network looks at
@@ -361,26 +353,25 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
 
 def attention(rows: dict, names, bands: dict, note: str = "") -> Figure:
     """Draw maps (7, h, w) of where the network looks, one row of seven for each key, with lines around the bands of a face."""
-    figure = Figure(figsize=(WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
-    for axes, (kind, maps) in zip(figure.subplots(len(rows), len(names), squeeze=False), rows.items(), strict=True):
+    figure, grid = panels(1.25 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
+    for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
         for ax, picture, name in zip(axes, maps, names, strict=True):
             ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanquantile(maps, 0.995), extent=(0, 48, 48, 0))
             ax.hlines(sorted({row for ends in bands.values() for row in ends}), 0, 48, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
             ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
         axes[0].set_ylabel(kind, fontsize=8)
-    figure.set_label(
+    label = (
         f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: {' and '.join(rows)}. "
         f"Dotted lines bound the bands {', '.join(bands)}, from top to bottom."
     )
-    return under(figure, note)
+    return labeled(figure, label, note)
 
 
 def groups(tables: dict, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
     """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
     first = next(iter(tables.values()))
-    figure = Figure(figsize=(WIDTH, 0.5 * len(first) + 1.1), layout="constrained")
-    ax, y = figure.subplots(), np.arange(len(first))[::-1]
+    (figure, ax), y = panels(0.5 * len(first) + 1.1), np.arange(len(first))[::-1]
     for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=True)):
         at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
         ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
@@ -390,14 +381,13 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables), fontsize=8)
     told = [f"{name}: {', '.join(f'{row} {v:.0%}' for row, v in table[value].items())}" for name, table in tables.items()]
-    figure.set_label(f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(told)}.")
-    return under(figure, note)
+    return labeled(figure, f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(told)}.", note)
 
 
 def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     """Draw maps (n, 2) of faces side by side, colored by their labels (n,), with a line between the means of each pair (i, j)."""
-    figure, middles = Figure(figsize=(WIDTH, 4.2), layout="constrained"), []
-    for ax, (title, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
+    (figure, axes), middles = panels(4.2, 1, len(maps)), []
+    for ax, (title, points) in zip(axes, maps.items(), strict=True):
         means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
         for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
             ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
@@ -410,11 +400,11 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     for ax, named in middles:
         name_points(ax, named, ABOVE_EACH_OTHER, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1})
     marked = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
-    figure.set_label(
+    label = (
         f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: {' and '.join(maps)}. "
         f"A name stands at the median of each emotion or above or below it; lines join {marked}."
     )
-    return under(figure, note)
+    return labeled(figure, label, note)
 
 
 # Where a name may stand, from its point, in points (1/72 inch).
@@ -438,8 +428,7 @@ def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **l
 
 def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     """Draw the rate of each pair of emotions against the distance of their means; table: pair, distance, rate, claimed (bool)."""
-    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = panels(3.8)
     for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
         rows = table[table["claimed"] == claimed]
         ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
@@ -452,5 +441,5 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     name_points(ax, list(zip(*points[table["claimed"]].T.values, table["pair"][table["claimed"]], strict=True)), BESIDE, taken)
     ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
     told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
-    figure.set_label(f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}.")
-    return under(figure, note)
+    label = f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}."
+    return labeled(figure, label, note)
