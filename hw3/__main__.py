@@ -1,9 +1,7 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1, a command that is mistyped argparse's."""
 
 import argparse
-import csv
 import errno
-import io
 import os
 import shutil
 import sys
@@ -14,15 +12,6 @@ from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 
-CHANGE = "change a field of the recipe, as in --set epochs=5; may be repeated"
-
-
-def recipe_options(sub: argparse.ArgumentParser) -> None:
-    """Add the options that choose a recipe."""
-    sub.add_argument("--recipe", choices=recipes.RECIPES, default="original", help="how to train (default: original)")
-    sub.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    sub.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=CHANGE)
-
 
 def chosen(options, network: str, seed: int | None = None):
     """Return the Recipe that the options name."""
@@ -31,62 +20,59 @@ def chosen(options, network: str, seed: int | None = None):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands: what a command does is said by the first line of its function."""
     top = argparse.ArgumentParser(prog="python -m hw3", description="Seven emotions in 48x48 gray faces: the report's helper.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name, text, *networks):
-        sub = commands.add_parser(name, help=text, description=text)
-        if networks:
-            sub.add_argument("network", choices=networks)
-        where = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
-        sub.add_argument("--data", metavar="PATH", help=where)
-        if name not in ("data", "record", "audit", "inside"):
-            sub.add_argument("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
+    def command(function, *shared) -> argparse.ArgumentParser:
+        text = function.__doc__.partition("\n")[0].rstrip(".")
+        sub = commands.add_parser(function.__name__, help=text, description=text, parents=shared)
+        sub.set_defaults(run=function)
         return sub
 
-    data = command("data", "describe the faces found, or get FER2013")
-    data.add_argument("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
-    for name, text in (
-        ("train", "train a network, or go on with an interrupted training"),
-        ("evaluate", "print the accuracy of a trained network"),
-    ):
-        sub = command(name, text, "cnn", "dnn")
-        recipe_options(sub)
-    commands.choices["train"].add_argument("--fresh", action="store_true", help="train again even if nothing changed")
-    text = "classify pictures with the recorded CNN, or the course's test.csv (id,feature) into a submission (id,label)"
-    predict = command("predict", text)
-    predict.add_argument("files", nargs="+", metavar="FILE", help="pictures, or one test.csv")
-    predict.add_argument("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
-    predict.add_argument("--network", choices=("cnn", "dnn"), help="use your own trained network instead of the recorded CNN")
-    recipe_options(predict)
-    record = command("record", "train on FER2013 what is not trained yet, and keep the runs under results/fer2013/")
-    record.add_argument("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
-    record.add_argument("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
-    record.add_argument("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
-    record.add_argument("--profile", choices=recipes.PROFILES, default="full", help="how much to train (default: full)")
-    record.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=CHANGE)
-    audit = command("audit", "count FER2013's repeated pictures again, and compare with the recorded counts")
-    audit.add_argument("--record", action="store_true", help="write results/audit/ anew instead")
-    command("inside", "look into the recorded CNN on PrivateTest, and record what is found (some minutes)")
-    votes = commands.add_parser("votes", help="record FER+'s votes for PublicTest and PrivateTest")
-    votes.add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
-    commands.add_parser("results", help="list the recorded runs and how each was made")
-    bench = commands.add_parser("bench", help="measure training steps and the loading of train.csv")
-    bench.add_argument("--quick", action="store_true", help="few and small measurements, to see that it runs; nothing is kept")
-    text = "list what the Chinese edition of the built book lacks, and what its catalog has in vain"
-    translations = commands.add_parser("translations", help=text, description=text)
-    translations.add_argument("--update", action="store_true", help="write what is missing as empty entries into the catalog")
-    for name, text in (
-        ("book", "run the chapters and build the HTML (what `make book` calls)"),
-        ("pdf", "build the book, then print it into one PDF through Chromium (what `make pdf` calls)"),
-    ):
-        command(name, text).add_argument("--fresh", action="store_true", help="train again even if nothing changed")
+    def option(*names, **settings) -> argparse.ArgumentParser:
+        """Return an option that several commands share."""
+        parent = argparse.ArgumentParser(add_help=False)
+        parent.add_argument(*names, **settings)
+        return parent
+
+    text = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
+    where = option("--data", metavar="PATH", help=text)
+    profile = option("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
+    fresh = option("--fresh", action="store_true", help="train again even if nothing changed")
+    network = option("network", choices=("cnn", "dnn"))
+    name = option("--recipe", choices=recipes.RECIPES, default="original", help="how to train (default: original)")
+    seed = option("--seed", type=int, default=0, help="of everything random (default: 0)")
+    text = "change a field of the recipe, as in --set epochs=5; may be repeated"
+    change = option("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
+
+    command(data, where).add_argument("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
+    command(train, network, where, profile, name, seed, change, fresh)
+    command(evaluate, network, where, profile, name, seed, change)
+    sub = command(predict, where, profile, name, seed, change)
+    sub.add_argument("files", nargs="+", metavar="FILE", help="pictures, or one test.csv")
+    sub.add_argument("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
+    sub.add_argument("--network", choices=("cnn", "dnn"), help="use your own trained network instead of the recorded CNN")
+    sub = command(record, where, change)
+    sub.add_argument("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
+    sub.add_argument("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
+    sub.add_argument("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
+    sub.add_argument("--profile", choices=recipes.PROFILES, default="full", help="how much to train (default: full)")
+    command(audit, where).add_argument("--record", action="store_true", help="write results/audit/ anew instead")
+    command(inside, where)
+    command(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
+    command(results)
+    text = "few and small measurements, to see that it runs; nothing is kept"
+    command(bench).add_argument("--quick", action="store_true", help=text)
+    text = "write what is missing as empty entries into the catalog"
+    command(translations).add_argument("--update", action="store_true", help=text)
+    command(book, where, profile, fresh)
+    command(pdf, where, profile, fresh)
     return top
 
 
 def data(options) -> None:
-    """Describe the faces found."""
+    """Describe the faces found, or get FER2013."""
     if options.download:
         download()
     found = faces.find(options.data)
@@ -118,7 +104,7 @@ def download() -> None:
 
 
 def train(options) -> None:
-    """Train a network, unless its run is on disk already."""
+    """Train a network, unless its run is on disk already, or go on with an interrupted training."""
     from hw3 import runs
 
     join_hosts()
@@ -126,7 +112,7 @@ def train(options) -> None:
 
 
 def evaluate(options) -> None:
-    """Print the accuracies of a trained network."""
+    """Print the accuracy of a trained network."""
     from hw3 import runs
 
     report(runs.load(runs.run_folder(options.network, faces.find(options.data), chosen(options, options.network))))
@@ -152,7 +138,7 @@ def report(run) -> None:
 
 
 def predict(options) -> None:
-    """Print the probabilities of the emotions in pictures, or write the submission for a test.csv."""
+    """Classify pictures with the recorded CNN, or the course's test.csv (id,feature) into a submission (id,label)."""
     import numpy as np
 
     from hw3 import runs, train
@@ -185,14 +171,17 @@ def predict(options) -> None:
 
 def write_submission(path: str, ids: list[str], labels) -> None:
     """Write the course's id,label file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("id", "label"), *zip(ids, labels, strict=True)])
-    write_atomically(Path(path), lambda file: file.write(text.getvalue().encode()))
+    import pandas as pd
+
+    write_atomically(Path(path), lambda file: pd.DataFrame({"id": ids, "label": labels}).to_csv(file, index=False))
     print(f"wrote {len(labels):,} labels to {path}")
 
 
 def record(options) -> None:
-    """Train and record the runs of a recipe for the seeds K to N - 1; of "modern-cnn" also the weights of the best."""
+    """Train on FER2013 what is not trained yet, and keep the runs under results/fer2013/.
+
+    The runs are those of a recipe for the seeds K to N - 1; of "modern-cnn" the weights of the best are kept, too.
+    """
     join_hosts()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # the second seed need not compile again
     from hw3 import runs
@@ -235,28 +224,28 @@ def keep_weights(run, data) -> None:
 
 
 def audit(options) -> None:
-    """Count FER2013's repeated pictures again."""
+    """Count FER2013's repeated pictures again, and compare with the recorded counts."""
     from hw3 import audit
 
     audit.again(faces.find(options.data), options.record)
 
 
 def inside(options) -> None:
-    """Look into the recorded CNN."""
+    """Look into the recorded CNN on PrivateTest, and record what is found (some minutes)."""
     from hw3 import inside
 
     print(f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}")
 
 
 def votes(options) -> None:
-    """Record what ten people saw."""
+    """Record FER+'s votes for PublicTest and PrivateTest."""
     from hw3 import votes
 
     print(f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}")
 
 
 def results(options) -> None:
-    """Print each recorded run: what it reached, when, on what, and the command that made it."""
+    """List the recorded runs and how each was made: what it reached, when, on what, and the command."""
     from hw3 import runs
 
     for name in runs.recorded_names():
@@ -272,21 +261,24 @@ def results(options) -> None:
 
 
 def bench(options) -> None:
-    """Measure, print and, unless quick, keep the figures under results/bench/."""
+    """Measure training steps and the loading of train.csv; unless quick, keep the figures under results/bench/."""
     from hw3 import bench
 
     bench.run(quick=options.quick)
 
 
 def book(options) -> None:
-    """Build the book."""
+    """Run the chapters and build the HTML (what `make book` calls)."""
     from hw3.press.book import build
 
     build(options.profile, options.data, options.fresh)
 
 
 def translations(options) -> None:
-    """List missing and stale translations of the built book; raises ValueError where there are any."""
+    """List what the Chinese edition of the built book lacks, and what its catalog has in vain.
+
+    Raises ValueError where there is any of either.
+    """
     from hw3.press import translate
 
     translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
@@ -301,7 +293,7 @@ def translations(options) -> None:
 
 
 def pdf(options) -> None:
-    """Build the book and print it into one PDF."""
+    """Build the book, then print it into one PDF through Chromium (what `make pdf` calls)."""
     from hw3.press.pdf import build
 
     build(options.profile, options.data, options.fresh)
@@ -311,7 +303,7 @@ def main(arguments=None) -> None:
     """Run a command; turn every expected error into one line on stderr and exit status 1."""
     options = parser().parse_args(arguments)
     try:
-        globals()[options.command](options)
+        options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has enough, as in `results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
