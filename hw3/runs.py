@@ -91,8 +91,8 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
     precision is the type of the saved probabilities. run.json states the accuracies, so that people see them there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        temporary = Path(name)
         pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False)
         kinds = {"rows": np.uint32, "labels": np.uint8, "probabilities": precision}
         arrays = {
@@ -111,9 +111,6 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def load(folder: Path) -> Run:
@@ -307,31 +304,28 @@ def save_small(model, about: dict) -> None:
     write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _small(read: Callable):
-    """Return read(the open file of recorded weights). Raises FileNotFoundError or ValueError in one line."""
+def _small() -> tuple[dict, dict[str, np.ndarray]]:
+    """Return what is said about the recorded weights, and the arrays. Raises FileNotFoundError or ValueError in one line."""
     if not SMALL.exists():
         raise FileNotFoundError(f"no recorded weights at results/fer2013/{SMALL.name}: first run python -m hw3 record modern-cnn")
     try:
         with np.load(SMALL, allow_pickle=False) as saved:
-            return read(saved)
+            return json.loads(str(saved["about"])), dict(saved)
     except Exception as error:
         raise ValueError(f"the weights in results/fer2013/{SMALL.name} are damaged: {error}") from error
 
 
 def about_small() -> dict:
     """Return what is said about the recorded CNN, without Keras. Raises as `load_small`."""
-    return _small(lambda saved: json.loads(str(saved["about"])))
+    return _small()[0]
 
 
 def load_small():
     """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError or ValueError in one line."""
-    about = about_small()
+    about, saved = _small()
     from hw3.models import NETWORKS
 
-    def read(saved):
-        model = NETWORKS["cnn"][about["architecture"]]()
-        count = len(model.get_weights())
-        model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
-        return model
-
-    return _small(read), about
+    model = NETWORKS["cnn"][about["architecture"]]()
+    count = len(model.get_weights())
+    model.set_weights([saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"] for i in range(count)])
+    return model, about
