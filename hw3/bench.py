@@ -24,6 +24,7 @@ import pandas as pd
 from keras import ops
 
 from hw3 import complexity, faces, models, recipes, runs, train
+from hw3.complexity import seconds
 from hw3.disk import ROOT, write_atomically
 
 FOLDER = ROOT / "results" / "bench"
@@ -123,13 +124,6 @@ def products(images, labels, batch: int, precision: str):
 # Each way takes images uint8 (N, 48, 48) and labels (N,), whole batches, and returns a call that learns once from all of them
 # and returns a number that is known when the device has finished. Keras's networks follow the global precision.
 WAYS = {OURS: ours, KERAS: keras_fit, TORCH: torch_loop, PRODUCT: products}
-
-
-def seconds(call) -> float:
-    """Return the seconds that a call takes until the number that it returns can be read."""
-    start = perf_counter()
-    ops.convert_to_numpy(call())
-    return perf_counter() - start
 
 
 def measure_steps(data: faces.Faces, precision: str, batch: int, repeats: int) -> list[dict]:

@@ -164,26 +164,28 @@ def measure(profile: str = "quick") -> pd.DataFrame:
     rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
     calls = [_convolution(n, c) for _, n, c in rows]
     for call in calls:
-        call()  # the first call compiles
+        seconds(call)  # the first call compiles
     # All sizes in turn, again and again: a disturbance from outside then slows all of them, and not one.
-    seconds = np.median([[_seconds(call) for call in calls] for _ in range(sizes["repeats"])], axis=0)
+    taken = np.median([[seconds(call) for call in calls] for _ in range(sizes["repeats"])], axis=0)
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
     times["multiplications"] = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
-    return times.assign(seconds=seconds)
+    return times.assign(seconds=taken)
 
 
 def _convolution(n: int, c: int):
-    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3 and waits for the result."""
+    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3, and returns one value of the result."""
     from keras import ops
 
     random = np.random.default_rng(0)
     image = ops.convert_to_tensor(random.standard_normal((1, n, n, c), dtype=np.float32))
     kernels = ops.convert_to_tensor(random.standard_normal((3, 3, c, c), dtype=np.float32))
-    # Fetching one value waits for the device; fetching all would time the copy.
-    return lambda: ops.convert_to_numpy(ops.conv(image, kernels, padding="same")[0, 0, 0, 0])
+    return lambda: ops.conv(image, kernels, padding="same")[0, 0, 0, 0]
 
 
-def _seconds(call) -> float:
+def seconds(call) -> float:
+    """Return the seconds that a call takes until the number that it returns can be read: fetching more would time a copy."""
+    from keras import ops
+
     start = perf_counter()
-    call()
+    ops.convert_to_numpy(call())
     return perf_counter() - start
