@@ -7,9 +7,7 @@ import base64
 import html
 import io
 import json
-import re
 from itertools import cycle
-from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -29,7 +27,6 @@ GRAY = "#808080"  # of words and lines until the page gives its own color
 GRID = {"gridcolor": "rgba(128,128,128,0.3)", "zerolinecolor": "rgba(128,128,128,0.3)", "title_standoff": 8}
 SPIKE = {"spikecolor": GRAY, "spikethickness": 1, "spikedash": "solid"}
 SHOWN = 6  # faces of one cell of a confusion matrix
-HERE = Path(__file__).parent
 
 
 class Interactive:
@@ -119,13 +116,8 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
         figure.update_yaxes(title=quantity, type=scale, dtick="D2" if scale == "log" else None, row=row, col=1)
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", hoverformat=".1%", row=2, col=1)
-    figure.add_hline(
-        floor[0],
-        line={"color": GRAY, "dash": "dot", "width": 1},
-        annotation={"text": floor[1], "x": 1, "xanchor": "right"},
-        row=2,
-        col=1,
-    )
+    said = {"text": floor[1], "x": 1, "xanchor": "right"}
+    figure.add_hline(floor[0], line={"color": GRAY, "dash": "dot", "width": 1}, annotation=said, row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)
     figure.update_xaxes(range=[1 - 0.03 * longest, 1.03 * longest], dtick=1 if longest < 12 else None)  # also with some hidden
     figure.update_xaxes(unifiedhovertitle_text="epoch %{x}", fixedrange=True, **GRID, **SPIKE)
@@ -163,12 +155,11 @@ def confusion_matrix(cells: pd.DataFrame, names, title: str, note: str = "", who
     margin = {"l": 10, "r": 10, "t": 40, "b": 10}
     figure.update_layout(title={"text": title, "font": {"size": 13}, "x": 0.5}, height=480, margin=margin, dragmode=False)
     often = int((count - np.diag(count.diagonal())).argmax())  # the mistake made most often is shown first
-    fill = {"start": list(divmod(often, size)), "shown": SHOWN, "color": COLORS[1], "pictured": int(faces is not None)}
-    fill["sheet"] = _face_sheet(size, *faces) if faces else ""
-    below = re.sub(r"\[\[(\w+)\]\]", lambda gap: str(fill[gap[1]]), (HERE / "cell.html").read_text(encoding="utf-8"))
+    gaps = {"start": list(divmod(often, size)), "shown": SHOWN, "color": COLORS[1], "pictured": int(faces is not None)}
+    gaps["sheet"] = _face_sheet(size, *faces) if faces else ""
     shares = {title: share}
     picture = plots.confusion_matrices(shares, names, note, {title: count} if whole else None)
-    return Interactive(figure, picture, note, below)
+    return Interactive(figure, picture, note, plots.fill("cell.html", gaps))
 
 
 def _face_sheet(size: int, labels, probabilities, images) -> str:

@@ -94,10 +94,14 @@ def calculator(start: dict, cost) -> HTML:
 
     It starts with the geometry `start` and its `complexity.Cost`: all that paper and browsers without scripts show.
     """
-    shown = {name: f"{value:,}" for name, value in vars(cost).items()} | {k: str(v) for k, v in start.items()}
+    shown = {name: f"{value:,}" for name, value in vars(cost).items()} | start
     shown["additions_with_bias"] = f"{cost.additions + cost.bias_additions:,}"
-    page = (HERE / "calculator.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\[\[(\w+)\]\]", lambda gap: shown[gap[1]], page))
+    return HTML(fill("calculator.html", shown))
+
+
+def fill(page: str, values: dict) -> str:
+    """Return a page that lies in hw3, with the value of each [[name]] in its place."""
+    return re.sub(r"\[\[(\w+)\]\]", lambda gap: str(values[gap[1]]), (HERE / page).read_text(encoding="utf-8"))
 
 
 # Chapter 4: what a convolution costs
