@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageOps
 
 from hw3.disk import ROOT, build_dir, write_atomically
 
@@ -361,15 +361,13 @@ def _read_image(path):
     """Return the image as Pillow's 8-bit gray; one with colors is read only if all of them are gray and opaque."""
     with open(path, "rb") as file:
         data = file.read(100_000)  # far more than 48 x 48 pixels need
-    png = data.startswith(b"\x89PNG")
     try:
-        # Not Image.open: it tries each format, which takes as long as the reading. Nothing is decoded before the size is known.
-        image = (PngImagePlugin.PngImageFile if png else JpegImagePlugin.JpegImageFile)(io.BytesIO(data))
-        if image.size == (SIDE, SIDE):
+        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if image.size == (SIDE, SIDE):  # else nothing is decoded
             image.load()
     except Exception:  # for a broken file Pillow raises OSError, SyntaxError, ValueError, struct.error and others
         raise _bad(_name(path, 3), "no readable image", "a whole PNG or JPEG", "copy it anew, or move it away") from None
-    found = f"{image.width}x{image.height} {'16-bit' if png and data[24] == 16 else image.mode}"
+    found = f"{image.width}x{image.height} {'16-bit' if image.format == 'PNG' and data[24] == 16 else image.mode}"
     if found in ("48x48 P", "48x48 LA", "48x48 RGB", "48x48 RGBA"):
         red, green, blue, alpha = image.convert("RGBA").split()
         if red == green == blue and alpha.getextrema() == (255, 255):

@@ -17,7 +17,7 @@ from scipy import stats
 
 from hw3 import faces, metrics
 from hw3.disk import ROOT, write_atomically
-from hw3.faces import EMOTIONS, PARTS, FacesError
+from hw3.faces import EMOTIONS, PARTS
 from hw3.runs import FER2013
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
@@ -37,17 +37,17 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         rows = faces._rows(path)
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
-            raise FacesError(f"{where}: found {','.join(header)[:40]!a}, expected the header {HEADER}; take FER+'s own file")
+            raise faces._bad(where, ascii(",".join(header)[:40]), f"the header {HEADER}", "take FER+'s own file")
         for where, fields in rows:
             cells = [fields[i] for i in ORDER] if len(fields) == 12 else []
             numbers = [int(c) if c.isascii() and c.isdigit() and len(c) < 3 else 99 for c in cells]
             if not cells or fields[0] not in PARTS[:3] or not 0 < sum(numbers) <= VOTERS:
-                found = ",".join(fields)[:60]
-                raise FacesError(f"{where}: found {found!a}, expected a part, a name and 1 to 10 votes in all; correct the row")
+                found = ascii(",".join(fields)[:60])
+                raise faces._bad(where, found, "a part, a name and 1 to 10 votes in all", "correct the row")
             part.append(PARTS.index(fields[0]))
             votes.append(numbers)
     if not votes:
-        raise FacesError(f"{path.name}: found only a header, expected a row for each face; copy it anew")
+        raise faces._bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
 
 
@@ -58,9 +58,7 @@ def record(path: str | Path) -> int:
     """
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
-        raise FacesError(
-            f"{Path(path).name}: found {len(part):,} rows, expected the {FER2013:,} of FER2013; take FER+'s own file"
-        )
+        raise faces._bad(Path(path).name, f"{len(part):,} rows", f"the {FER2013:,} of FER2013", "take FER+'s own file")
     rows = np.flatnonzero(part)
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, rows=rows.astype(np.uint16), votes=votes[rows]))
     return len(rows)
