@@ -6,6 +6,7 @@ Chromium finds the pages: it is printed once without page numbers in the table o
 import base64
 import html
 import io
+import json
 import logging
 import re
 import shutil
@@ -94,7 +95,8 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
     for number, chapter in enumerate(chapters, 1):
         own_ids(chapter, f"c{number}-")
         chapter["style"] = f"page: c{number}"
-        running.append(f"@page c{number} {{ @top-right {{ content: {css_string(plain(chapter.find('h1')))} }} }}")
+        running_title = json.dumps(plain(chapter.find("h1")), ensure_ascii=False).replace("<", r"\3c ")  # a CSS string
+        running.append(f"@page c{number} {{ @top-right {{ content: {running_title} }} }}")
         for heading in chapter.find_all(["h1", "h2"]):
             heading["id"] = f"heading-{len(headings)}"
             headings.append(Heading(int(heading.name[1]), heading["id"], plain(heading)))
@@ -137,11 +139,6 @@ def own_ids(chapter, prefix: str) -> None:
     for link in chapter.select("a[href^='#']"):
         if link["href"][1:] in old:
             link["href"] = f"#{prefix}{link['href'][1:]}"
-
-
-def css_string(text: str) -> str:
-    """Return text as a CSS string."""
-    return '"' + re.sub(r'["\\<]', lambda sign: f"\\{ord(sign[0]):x} ", text) + '"'
 
 
 def unpack(page: str, place: Path) -> str:
