@@ -321,9 +321,8 @@ def _rows(path):
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 fields = next(csv.reader([line], strict=True)) if '"' in line else line.split(",")
             except UnicodeDecodeError as error:
-                raise _bad(
-                    where, f"byte {error.object[error.start]:#04x}", "UTF-8 text", "save it as UTF-8, or copy it anew"
-                ) from None
+                byte = f"byte {error.object[error.start]:#04x}"
+                raise _bad(where, byte, "UTF-8 text", "save it as UTF-8, or copy it anew") from None
             except csv.Error:
                 raise _bad(where, "a quote out of place", "quotes around whole fields") from None
             if blank and line.strip():

@@ -26,9 +26,8 @@ LAST_MAPS, LAST_HIDDEN = "relu3_2", "relu_d2"  # of the CNN: 12x12 maps of 256 c
 # Rows of a picture, from the brows down: three bands of one size over the whole width, so that none covers more than another.
 BANDS = {"eyes": (11, 22), "nose": (22, 33), "mouth": (33, 44)}
 # Where an action unit of drawn.UNITS shows most; nose is the band of the cheeks too.
-SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"} | dict.fromkeys(
-    (12, 15, 16, 20, 23, 26), "mouth"
-)
+SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"}
+SHOWS |= dict.fromkeys((12, 15, 16, 20, 23, 26), "mouth")
 
 # What may happen to a picture before a network sees it: functions of pictures (n, 48, 48) float32, from 0 to 255.
 CHANGES = {

@@ -78,13 +78,11 @@ def cells(counts: np.ndarray) -> pd.DataFrame:
 
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Return precision, recall with its Wilson interval, F1 and n of each emotion, all in [0, 1]."""
-    precision, recall, f1, n = sk.precision_recall_fscore_support(
-        labels, predicted, labels=range(N_CLASSES), zero_division=np.nan
-    )
-    hits = confusion(labels, predicted).diagonal()
-    intervals = [proportion(h, k)[1:] if k else (np.nan, np.nan) for h, k in zip(hits, n, strict=True)]
-    low, high = zip(*intervals, strict=True)
-    columns = {"precision": precision, "recall": recall, "recall low": low, "recall high": high, "F1": f1, "n": n}
+    found = sk.precision_recall_fscore_support(labels, predicted, labels=range(N_CLASSES), zero_division=np.nan)
+    precision, recall, f1, n = found
+    own = cells(confusion(labels, predicted)).iloc[:: N_CLASSES + 1]  # the diagonal
+    ends = {"recall low": own["low"].to_numpy(), "recall high": own["high"].to_numpy()}
+    columns = {"precision": precision, "recall": recall, **ends, "F1": f1, "n": n}
     return pd.DataFrame(columns, index=pd.Index(EMOTIONS, name="emotion"))
 
 

@@ -64,9 +64,8 @@ def decides(source: str) -> list[Path]:
     files = {ROOT / "hw3" / f"{name}.py" for name in known}
     text = "".join(p.read_text(encoding="utf-8") for p in files)
     files |= {p for p in (ROOT / "hw3").rglob("*") if p.is_file() and f'"{p.name}"' in text}
-    files |= {
-        p for folder in (ROOT / "results").iterdir() if f'"{folder.name}"' in text for p in folder.rglob("*") if p.is_file()
-    }
+    folders = [folder for folder in (ROOT / "results").iterdir() if f'"{folder.name}"' in text]
+    files |= {p for folder in folders for p in folder.rglob("*") if p.is_file()}
     return sorted(files)
 
 

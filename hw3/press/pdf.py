@@ -212,10 +212,8 @@ def finish(pdf: bytes, headings: list[Heading], title: str, author: str, colors:
         few_colors(page, colors)
     parents = {0: None}
     for heading, (number, top) in zip(headings, places(pdf, headings), strict=True):
-        parent, fit = parents[heading.level - 1], Fit.xyz(left=0, top=top)
-        parents[heading.level] = writer.add_outline_item(
-            title=heading.title, page_number=number - 1, parent=parent, fit=fit, is_open=False
-        )
+        place = {"parent": parents[heading.level - 1], "fit": Fit.xyz(left=0, top=top)}
+        parents[heading.level] = writer.add_outline_item(heading.title, number - 1, **place, is_open=False)
     writer.add_metadata({"/Title": title, "/Author": author})
     writer.page_mode = "/UseOutlines"
     out = io.BytesIO()
@@ -259,12 +257,8 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     book.build(profile, data, fresh)
     found = faces.find(data)
     run = runs.load(runs.run_folder("cnn", found, recipes.recipe("cnn", profile)))
-    facts = {
-        "data": f"{found.name}, n = {len(found):,}",
-        "profile": profile,
-        "device": run.device,
-        "date": date.today().isoformat(),
-    }
+    facts = {"data": f"{found.name}, n = {len(found):,}", "profile": profile, "device": run.device}
+    facts["date"] = date.today().isoformat()
     target = build_dir() / "report.pdf"
     with locked(build_dir() / "book.lock"):
         source = book.write_source([build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER])
