@@ -155,8 +155,8 @@ def record(counts: dict, found: dict[str, np.ndarray], part: np.ndarray) -> None
     besides = json.loads(path.read_text()) if path.exists() else {}
     for kind, family in found.items():
         rows = np.flatnonzero(np.bincount(family)[family] > 1)
-        arrays |= {f"{kind}/rows": rows.astype(np.uint16), f"{kind}/family": np.unique(family[rows], return_inverse=True)[1]}
-        arrays[f"{kind}/family"] = arrays[f"{kind}/family"].astype(np.uint16)
+        numbered = np.unique(family[rows], return_inverse=True)[1]
+        arrays |= {f"{kind}/rows": rows.astype(np.uint16), f"{kind}/family": numbered.astype(np.uint16)}
     write_atomically(path, lambda file: file.write((json.dumps(besides | counts, indent=1) + "\n").encode()))
     write_atomically(FOLDER / "leaks.npz", lambda file: np.savez_compressed(file, **arrays))
 

@@ -22,6 +22,7 @@ HEAD = {
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
+PLOTLY = re.compile(r'<script [^>]*src="[^"]*/plotly\.min\.js"></script>')
 # What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
 # "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
@@ -100,31 +101,17 @@ def configure(app, config) -> None:
     config.html_theme_options["article_header_end"] = ["language.html", "article-header-buttons.html"]
 
 
-def lead_to_other_edition(app, pagename, templatename, context, doctree) -> None:
-    """Tell the switch where the same page of the other edition lies: hw3_other is its folder, seen from this edition's."""
-    if app.config.hw3_other:
+def fit_page(app, pagename, templatename, context, doctree) -> None:
+    """Tell the templates of a page what it needs beyond the theme, and what it can do without."""
+    if app.config.hw3_other:  # where the same page of the other edition lies, for the switch: it is in the folder hw3_other
         context["hw3_other"] = context["pathto"](f"{app.config.hw3_other}{pagename}.html", 1)
-
-
-def leave_out_thebe(app, pagename, templatename, context, doctree) -> None:
-    """Leave out the scripts of Thebe, which jupyter-book adds to all pages, twice: it would run cells on another host."""
+    # Without the scripts of Thebe, which jupyter-book adds to all pages, twice: it would run cells on another host.
     scripts = context.get("script_files", [])
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
-
-
-PLOTLY = re.compile(r'<script [^>]*src="[^"]*/plotly\.min\.js"></script>')
-
-
-def load_plotly_once(app, pagename, templatename, context, doctree) -> None:
-    """Leave plotly's script out of all figures of a page but the first: run again, it would cut the others off from clicks."""
-    body = context.get("body", "")
-    if first := PLOTLY.search(body):
+    first = PLOTLY.search(body := context.get("body", ""))
+    if first:  # one is enough for all figures: run again, it would cut those before it off from clicks
         context["body"] = body[: first.end()] + PLOTLY.sub("", body[first.end() :])
-
-
-def forbid_connections(app, pagename, templatename, context, doctree) -> None:
-    """Have the browser keep the page that looks at the reader's picture from opening any connection."""
-    if Path(pagename).name == "try":
+    if Path(pagename).name == "try":  # which looks at the reader's picture: the browser keeps it from opening any connection
         context["metatags"] = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' + context.get("metatags", "")
 
 
@@ -132,10 +119,8 @@ def draw_icons_with_their_font(app, error) -> None:
     """Leave out of the finished pages the script that would draw the theme's icons anew: 1.5 MB for what their font does."""
     if error is None and app.builder.name == "html":
         for path in Path(app.outdir).rglob("*.html"):
-            text = path.read_text(encoding="utf-8")
-            kept = re.sub(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
-            if kept != text:
-                path.write_text(kept, encoding="utf-8")
+            kept = re.sub(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', "", path.read_text(encoding="utf-8"))
+            path.write_text(kept, encoding="utf-8")
 
 
 def remove_unused(app, error) -> None:
@@ -168,10 +153,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.add_js_file(None, body=AGAIN)
     app.connect("doctree-read", add_head)
-    app.connect("html-page-context", leave_out_thebe)
-    app.connect("html-page-context", lead_to_other_edition)
-    app.connect("html-page-context", load_plotly_once)
-    app.connect("html-page-context", forbid_connections)
+    app.connect("html-page-context", fit_page)
     app.connect("build-finished", draw_icons_with_their_font)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when the extensions have copied their files
