@@ -376,7 +376,7 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
     """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
     first = next(iter(tables.values()))
     (figure, ax), y = panels(0.5 * len(first) + 1.1), np.arange(len(first))[::-1]
-    for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=True)):
+    for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=False)):
         at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
         ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
         ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)
