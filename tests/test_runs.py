@@ -134,6 +134,15 @@ def test_an_ablation_is_recorded_without_private_test_and_with_labels_only(tmp_p
     assert np.array_equal(labels_only, np.eye(7)[whole.predictions["PublicTest"][2].argmax(1)])
 
 
+def test_only_fer2013_in_its_own_order_is_recorded():
+    """Audit, votes and ensembles take recorded rows for those of fer2013.csv."""
+    part = np.repeat(np.array([0, 1, 2], np.uint8), [28_709, 3_589, 3_589])
+    other = faces.Faces(np.zeros((len(part), 48, 48), np.uint8), np.zeros(len(part), np.uint8), part, "FER2013", "shuffled.csv")
+    with pytest.raises(ValueError, match=r"not on shuffled\.csv: name fer2013\.csv .* in its own order"):
+        runs.check_recordable(other)
+    assert {runs.load(folder).fingerprint for folder in FOLDERS} == {runs.FINGERPRINT}
+
+
 def test_ensemble_votes_and_averages():
     # Three networks, two faces of emotion 0. Face 0: two mild votes for 0, one sure one for 1. Face 1: three different votes.
     def p(*first):
