@@ -44,6 +44,8 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             if not cells or fields[0] not in PARTS[:3] or not 0 < sum(numbers) <= VOTERS:
                 found = ascii(",".join(fields)[:60])
                 raise faces._bad(where, found, "a part, a name and 1 to 10 votes in all", "correct the row")
+            if fields[1] not in ("", name := f"fer{len(part):07d}.png"):  # a row that is moved would vote for another picture
+                raise faces._bad(where, ascii(fields[1][:40]), name, "take FER+'s own file, in its own order")
             part.append(PARTS.index(fields[0]))
             votes.append(numbers)
     if not votes:

@@ -42,7 +42,7 @@ def test_official_columns_come_in_the_order_of_emotions(tmp_path):
     expected = ballot(neutral=0, happy=1, surprise=2, sad=3, angry=0, disgust=1, fear=2, contempt=0, unknown=1)
     assert found.tolist() == [expected, ballot(**{"not": 10})]
     assert found.dtype == np.uint8
-    lines = ["Training,x.png," + ",".join("10" if c == k else "0" for c in range(10)) for k in range(7)]
+    lines = ["Training,fer0000000.png," + ",".join("10" if c == k else "0" for c in range(10)) for k in range(7)]
     only = [votes.read(write(tmp_path, line)) for line in lines]
     assert [int(v.argmax()) for _, v in only] == [NEUTRAL, HAPPY, SURPRISE, SAD, ANGRY, DISGUST, FEAR]
 
@@ -50,15 +50,16 @@ def test_official_columns_come_in_the_order_of_emotions(tmp_path):
 @pytest.mark.parametrize(
     ("row", "header"),
     [
-        ("Training,a.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER.replace("sadness,anger", "anger,sadness")),
-        ("Training,a.png,4,0,0,1,3,2,0,0,0", votes.HEADER),
-        ("Training,a.png,4,0,0,1,3,2,1,0,0,0", votes.HEADER),
-        ("Training,a.png,0,0,0,0,0,0,0,0,0,0", votes.HEADER),
-        ("Training,a.png,-1,0,0,1,3,2,0,0,0,0", votes.HEADER),
-        ("Training,a.png,4.0,0,0,1,3,2,0,0,0,0", votes.HEADER),
-        ("Test,a.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER),
+        ("Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER.replace("sadness,anger", "anger,sadness")),
+        ("Training,fer0000000.png,4,0,0,1,3,2,0,0,0", votes.HEADER),
+        ("Training,fer0000000.png,4,0,0,1,3,2,1,0,0,0", votes.HEADER),
+        ("Training,fer0000000.png,0,0,0,0,0,0,0,0,0,0", votes.HEADER),
+        ("Training,fer0000000.png,-1,0,0,1,3,2,0,0,0,0", votes.HEADER),
+        ("Training,fer0000000.png,4.0,0,0,1,3,2,0,0,0,0", votes.HEADER),
+        ("Test,fer0000000.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER),
+        ("Training,fer0000001.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER),
     ],
-    ids=["columns swapped", "column missing", "11 votes", "no vote", "negative", "fraction", "unknown part"],
+    ids=["columns swapped", "column missing", "11 votes", "no vote", "negative", "fraction", "unknown part", "moved row"],
 )
 def test_bad_files_are_one_line_that_names_the_place(tmp_path, row, header):
     with pytest.raises(faces.FacesError) as caught:
@@ -80,7 +81,7 @@ def test_empty_and_missing_files_are_one_line(tmp_path):
 def test_only_test_rows_are_recorded_and_found_by_their_row(tmp_path, monkeypatch):
     monkeypatch.setattr(votes, "RECORDED", tmp_path / "test.npz")
     zeros = "0,0,0,0,0,0,0,0,0"
-    path = write(tmp_path, f"Training,a.png,10,{zeros}", f"PublicTest,b.png,9,{zeros}", f"PrivateTest,c.png,8,{zeros}")
+    path = write(tmp_path, *(f"{part},fer000000{i}.png,{10 - i},{zeros}" for i, part in enumerate(faces.PARTS[:3])))
     with pytest.raises(faces.FacesError, match="found 3 rows, expected the 35,887 of FER2013"):
         votes.record(path)
     assert not votes.RECORDED.exists()
