@@ -14,6 +14,8 @@ from PIL import Image
 
 from hw3 import __main__ as cli
 from hw3 import faces, models, runs
+from hw3.disk import ROOT
+from hw3.press import book, translate
 from hw3.recipes import recipe
 
 
@@ -92,6 +94,30 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
     (tmp_path / "data" / "train" / "mine.png").write_bytes(b"mine")
     assert "is there already" in fails(capsys, "data", "--download")
     assert (tmp_path / "data" / "train" / "mine.png").exists()
+
+
+def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    (tmp_path / "book").mkdir()
+    for cells, said in (
+        ('[{"cell_type": "raw", "source": "%"}, {"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]', "cell 2, line 2"),
+        ('[{"cell_type": "code"', "no whole notebook"),
+        ('[{"cell_type": "code"}]', "no whole notebook"),
+    ):
+        (tmp_path / "book" / "cnn.ipynb").write_text(f'{{"cells": {cells}}}')
+        line = fails(capsys, "book", "--profile", "smoke", "--data", write_train(tmp_path / "train.csv"))
+        assert line.startswith("hw3: book/cnn.ipynb")
+        assert said in line
+
+
+def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "book", tmp_path / "book")
+    for name in ("hw3", "results", "_config.yml", "_toc.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setattr(translate, "ROOT", tmp_path)
+    texts = translate.source_texts()
+    (tmp_path / "book" / "Untitled.ipynb").write_text('{"cells": [{"cell_type": "code", "source": ["%time"]}]}')
+    assert translate.source_texts() == texts
 
 
 def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):

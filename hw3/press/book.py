@@ -42,6 +42,23 @@ class BuildError(RuntimeError):
     """A chapter or the page failed; the message's last line says where and why."""
 
 
+def read_cells(chapter: Path) -> list[tuple[str, str]]:
+    """Return type and source of a chapter's cells. Raises BuildError, in one line, where it is no notebook or no plain Python."""
+    try:
+        read = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in read]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"book/{chapter.name} is no whole notebook ({error!r}): take it anew from git or an archive") from None
+    for number, (kind, source) in enumerate(cells, 1):
+        try:
+            ast.parse(source if kind == "code" else "")
+        except (ValueError, SyntaxError) as error:
+            where = f"book/{chapter.name}, cell {number}, line {getattr(error, 'lineno', 1)}"
+            todo = "correct it; chapters are plain Python, without % and !"
+            raise BuildError(f"{where}: {getattr(error, 'msg', error)}: {todo}") from None
+    return cells
+
+
 @functools.cache
 def rooms(source: str) -> frozenset[str]:
     """Return the modules of hw3 that Python source imports, wherever in it, as paths below hw3: "runs", "press/page"."""
@@ -72,8 +89,8 @@ def decides(source: str) -> list[Path]:
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
     """Return the key of an executed chapter: it changes with the chapter, what it uses of hw3 and of the recorded numbers, the
     lock, the faces and the parameters."""
-    cells = [cell for cell in json.loads(chapter.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    files = [chapter, ROOT / "requirements.txt", *decides("\n".join("".join(cell["source"]) for cell in cells))]
+    code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
+    files = [chapter, ROOT / "requirements.txt", *decides(code)]
     outside = json.dumps([parameters["PROFILE"], fingerprint, os.environ.get("KERAS_BACKEND", "tensorflow")])
     return digest(*(p.read_bytes() for p in files), outside.encode())
 
@@ -112,6 +129,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     start = time.perf_counter()
     notebook = nbformat.read(chapter, as_version=4)
@@ -126,6 +144,8 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
         trace = "\n".join(error.traceback[-3:])
         where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
         raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
+    except DeadKernelError:
+        raise BuildError(f"book/{chapter.name}: its kernel died, perhaps for want of memory; run this again") from None
     notebook = nbformat.read(failed, as_version=4)
     notebook.metadata.pop("papermill", None)  # paths of this machine
     told = json.loads(next(out.text for out in notebook.cells.pop().outputs if out.name == "stdout"))

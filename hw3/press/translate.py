@@ -25,6 +25,7 @@ from sphinx.search import SearchLanguage, languages
 from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
+from hw3.press.book import ORDER, read_cells
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
@@ -90,10 +91,9 @@ def config() -> dict[str, str]:
 def source_texts() -> dict[str, tuple[str, bool]]:
     """Return all texts of the chapters and of hw3, in one line, with the file that each stands in and whether it is a branch."""
     found = []
-    for path in sorted((ROOT / "book").glob("*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            text = "".join(cell["source"])
-            pairs = texts_of(text) if cell["cell_type"] == "code" else [(text, False)]
+    for path in sorted(ROOT / "book" / f"{name}.ipynb" for name in ORDER):
+        for kind, text in read_cells(path):
+            pairs = texts_of(text) if kind == "code" else [(text, False)]
             found += [(block, path, branch and block == text.strip()) for text, branch in pairs for block in blocks(text)]
     for path in sorted((ROOT / "hw3").rglob("*.py")):
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
