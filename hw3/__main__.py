@@ -148,7 +148,7 @@ def predict(options) -> None:
         raise FacesError("name either pictures, or one test.csv with -o result.csv")
     if not pictures and (len(options.files) > 1 or not options.output):
         raise FacesError(f"{options.files[0]}: name one test.csv, and where the submission goes: -o result.csv")
-    if options.output and (Path(options.output).is_dir() or Path(options.output).resolve() == Path(options.files[0]).resolve()):
+    if options.output and not replaceable(Path(options.output)):
         raise FacesError(f"{options.output}: the submission would replace it; name a new file, as in -o result.csv")
     ids, images = (pictures, np.stack([faces.picture(f) for f in pictures])) if pictures else faces.parse_test(options.files[0])
     views = 1
@@ -167,6 +167,14 @@ def predict(options) -> None:
             print(f"{name}: {best}")
     else:
         write_submission(options.output, ids, p.argmax(1))
+
+
+def replaceable(path: Path) -> bool:
+    """Return whether nothing is lost by a submission at path: there is nothing, an empty file, or an earlier submission."""
+    if not path.is_file():
+        return not path.exists()
+    with open(path, "rb") as file:
+        return file.readline(100).strip() in (b"", b"id,label")
 
 
 def write_submission(path: str, ids: list[str], labels) -> None:

@@ -168,9 +168,13 @@ def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch
     test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
     (tmp_path / "file").write_text("not a folder")
     fails(capsys, "predict", test, "-o", tmp_path / "file" / "r.csv")
-    for taken in (test, tmp_path):
+    train = write_train(tmp_path / "train.csv")
+    for taken in (test, tmp_path, train, os.devnull):
         assert "name a new file" in fails(capsys, "predict", test, "-o", taken)
     assert test.read_text().startswith("id,feature")
+    assert train.read_text().startswith("label,feature")
+    for _ in range(2):  # an earlier submission may be replaced
+        cli.main(["predict", str(test), "-o", str(tmp_path / "r.csv")])
 
 
 def test_ids_with_commas_and_quotes_stay_one_column(tmp_path, monkeypatch):
