@@ -11,5 +11,5 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 for _name in ("HW3_BUILD", "HW3_DATA"):  # whole, as chapters run in another folder
     if os.environ.get(_name):
-        os.environ[_name] = os.path.abspath(os.environ[_name])
+        os.environ[_name] = os.path.abspath(os.path.expanduser(os.environ[_name]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes have no place in a report

@@ -19,6 +19,13 @@ def chosen(options, network: str, seed: int | None = None):
     return recipes.recipe(network, options.profile, options.recipe, seed=seed, **dict(map(recipes.change, options.set)))
 
 
+def path(text: str) -> str:
+    """Return a path as typed, with the home folder for ~, as not every shell puts it in; argparse refuses an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty: name a file or folder, or leave the option out")
+    return os.path.expanduser(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands: what a command does is said by the first line of its function."""
     top = argparse.ArgumentParser(prog="python -m hw3", description="Seven emotions in 48x48 gray faces: the report's helper.")

@@ -60,6 +60,22 @@ def test_missing_path_is_one_line(tmp_path, capsys):
     assert "nowhere.csv" in fails(capsys, "data", "--data", tmp_path / "nowhere.csv")
 
 
+def test_home_is_found_where_the_shell_does_not_put_it_in(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_train(tmp_path / "train.csv")
+    cli.main(["data", "--data", "~/train.csv"])
+    assert "40 faces" in capsys.readouterr().out
+    env = os.environ | {"HW3_DATA": "~/train.csv"}
+    done = subprocess.run([sys.executable, "-m", "hw3", "data"], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "40 faces" in done.stdout
+
+
+def test_an_empty_path_is_refused_not_taken_for_the_drawn_faces(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["data", "--data", ""])
+    assert "the path is empty" in capsys.readouterr().err
+
+
 def test_bad_row_is_named(tmp_path, capsys):
     path = write_train(tmp_path / "train.csv", rows=3)
     path.write_text(path.read_text().replace("\n1,", "\n9,"))
