@@ -316,6 +316,11 @@ def pdf(options) -> None:
 
 def main(arguments=None) -> None:
     """Run a command; turn every expected error into one line on stderr and exit status 1."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as in >&-: the next file to be opened would get what is printed
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files may be of any letters
     options = parser().parse_args(arguments)
     try:
         options.run(options)

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -317,6 +318,17 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     final = [name for name in names if not runs.tried(name)]
     assert out.count("PublicTest: accuracy") == len(found)
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in final)
+
+
+def test_closed_streams_and_letters_that_cannot_be_shown_break_nothing(tmp_path):
+    name = write_train(tmp_path / "臉.csv").name
+    call = f"{shlex.quote(sys.executable)} -m hw3 data --data {name}"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    for command, said in ((f"{call} >&-", ""), (f"{call} 2>&-", "\\u81c9.csv"), (f"{call} | cat", "\\u81c9.csv")):
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert said in done.stdout
+        assert "Traceback" not in done.stderr
 
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
