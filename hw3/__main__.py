@@ -202,8 +202,9 @@ def record(options) -> None:
     from hw3 import runs
 
     seeds = range(options.first, options.seeds)
-    if options.first < 0 or not seeds:
-        raise ValueError(f"--first {options.first} --seeds {options.seeds}: --first must be at least 0, and --seeds larger")
+    if not 0 <= options.first < options.seeds <= options.first + 1000:
+        must = "--first must be at least 0, and --seeds larger, by 1000 at most"
+        raise ValueError(f"--first {options.first} --seeds {options.seeds}: {must}")
     options.recipe, _, network = options.name.rpartition("-")
     wanted = [chosen(options, network, seed) for seed in seeds]
     if not wanted[0].tests:

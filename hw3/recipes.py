@@ -65,6 +65,8 @@ class Recipe:
         for name in ("smoothing", "warmup", "held_out", "zoom", "norm_momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}: less than 1 is needed")
+        if self.seed >= 2**32:
+            raise ValueError(f"recipe: seed is {self.seed}: less than 2**32 is needed")
         if not self.held_out:
             raise ValueError("recipe: held_out is 0: more than 0 is needed, as the accuracy is measured on what is held out")
         if self.first_step and self.schedule != "constant":
@@ -180,5 +182,5 @@ def change(text: str) -> tuple[str, object]:
         raise ValueError(f"{text!r} changes no field of a recipe: write field=value with one of {', '.join(known)}")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # whatever odd text raises
         return name, value  # a word, such as sgd

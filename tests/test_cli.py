@@ -245,12 +245,14 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
         ("epoch=5", "changes no field"),
         ("epochs=two", "wrong type"),
         ("epochs=0", "at least 1"),
+        ("epochs={[]: 1}", "wrong type"),
         ("loss=soft", "choose"),
         ("warmup=1", "less than 1"),
         ("held_out=0", "more than 0"),
         ("first_step=1", "add --set schedule=constant"),
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
+    assert "less than 2**32" in fails(capsys, "train", "dnn", "--data", path, "--seed", 2**32)
     assert "only the dnn" in fails(capsys, "train", "cnn", "--data", path, "--set", "architecture=residual")
 
 
@@ -297,7 +299,8 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     cli.main(["record", "modern-cnn", "--first", "3", "--seeds", "4"])
     assert "weights of seed 3" in capsys.readouterr().out, "better than all recorded ones"
     assert "at least 0" in fails(capsys, "record", "modern-cnn", "--first", "-1")
-    assert "--seeds larger" in fails(capsys, "record", "modern-cnn", "--first", "2", "--seeds", "2")
+    for first, seeds in ((2, 2), (0, 10**12)):
+        assert "--seeds larger" in fails(capsys, "record", "modern-cnn", "--first", first, "--seeds", seeds)
 
 
 def test_results_lists_every_recorded_run_with_its_command(capsys):
