@@ -167,14 +167,13 @@ def run_folder(network: str, faces, recipe: Recipe) -> Path:
 
 
 def load_model(network: str, faces, recipe: Recipe):
-    """Return the trained Keras model of a run that is on disk. Raises FileNotFoundError where there is none."""
+    """Return the trained Keras model of a run that is on disk. Raises FileNotFoundError and ValueError as `load`."""
+    folder = run_folder(network, faces, recipe)
+    load(folder)  # its checksums tell damaged weights, of which HDF5 itself would make another network
     from hw3.models import NETWORKS
 
-    weights = run_folder(network, faces, recipe) / "model.weights.h5"
-    if not weights.exists():
-        raise FileNotFoundError(NOT_TRAINED.format(network=network))
     model = NETWORKS[network][recipe.architecture]()
-    model.load_weights(weights)
+    model.load_weights(folder / "model.weights.h5")
     return model
 
 

@@ -175,6 +175,12 @@ def test_train_evaluate_predict(tmp_path, capsys):
     expected = train.predict(model, images.reshape(-1, 48, 48).astype(np.uint8)).argmax(1)
     assert [int(line.split(",")[1]) for line in lines[1:]] == expected.tolist()
 
+    weights = runs.run_folder("dnn", faces.load(path), recipe("dnn", "smoke")) / "model.weights.h5"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2] + bytes(1000) + whole[len(whole) // 2 + 1000 :])
+    line = fails(capsys, "predict", test, "-o", result, "--network", "dnn", *options)
+    assert "damaged: model.weights.h5" in line
+
 
 def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
