@@ -8,7 +8,7 @@ Networks are trained by Keras 3 alone, so the backend is whatever KERAS_BACKEND 
 
 import os
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 for _name in ("HW3_BUILD", "HW3_DATA"):  # whole, as chapters run in another folder
     if os.environ.get(_name):
         os.environ[_name] = os.path.abspath(os.path.expanduser(os.environ[_name]))

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from hw3 import faces, recipes
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         return parent
 
     text = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
-    where = option("--data", metavar="PATH", help=text)
+    where = option("--data", metavar="PATH", type=path, help=text)
     profile = option("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
     fresh = option("--fresh", action="store_true", help="train again even if nothing changed")
     network = option("network", choices=("cnn", "dnn"))
@@ -315,6 +316,15 @@ def pdf(options) -> None:
     build(options.profile, options.data, options.fresh)
 
 
+def check_backend() -> None:
+    """Raise ValueError, in one line, unless KERAS_BACKEND names a backend that is installed; imports none."""
+    backend = os.environ["KERAS_BACKEND"]
+    if backend not in ("tensorflow", "jax", "torch"):
+        raise ValueError(f"KERAS_BACKEND is {backend!r}: name tensorflow or jax, or leave it out")
+    if not find_spec(backend):
+        raise ValueError(f"KERAS_BACKEND is {backend!r}, which is not installed: install it, or leave KERAS_BACKEND out")
+
+
 def main(arguments=None) -> None:
     """Run a command; turn every expected error into one line on stderr and exit status 1."""
     for name in ("stdin", "stdout", "stderr"):
@@ -324,6 +334,7 @@ def main(arguments=None) -> None:
         stream.reconfigure(errors="backslashreplace")  # names of files may be of any letters
     options = parser().parse_args(arguments)
     try:
+        check_backend()
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has enough, as in `results | head`

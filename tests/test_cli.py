@@ -77,6 +77,13 @@ def test_an_empty_path_is_refused_not_taken_for_the_drawn_faces(capsys):
     assert "the path is empty" in capsys.readouterr().err
 
 
+def test_unknown_and_missing_backends_are_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    for backend, said in (("nonsense", "name tensorflow or jax"), ("torch", "not installed")):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        assert said in fails(capsys, "results")
+
+
 def test_bad_row_is_named(tmp_path, capsys):
     path = write_train(tmp_path / "train.csv", rows=3)
     path.write_text(path.read_text().replace("\n1,", "\n9,"))
