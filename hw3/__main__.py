@@ -100,12 +100,17 @@ def download() -> None:
     except Exception as error:  # whatever kagglehub raises without a network or an account
         line = str(error).strip().partition("\n")[0]
         raise FacesError(f"kagglehub could not get FER2013 ({line}): check the network and your Kaggle account") from None
-    taken = [folder.name for folder in got.iterdir() if (ROOT / "data" / folder.name).exists()]
+    taken = [folder.name for folder in got.iterdir() if os.path.lexists(ROOT / "data" / folder.name)]
     if taken:
         raise FacesError(f"data/{taken[0]} is there already and stays as it is: move it away, then download again")
     part = ROOT / "data" / ".part"  # hidden, so that half of it is never taken for FER2013
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(got, part)
+    try:
+        shutil.copytree(got, part)
+    except shutil.Error as error:  # which lists every file
+        shutil.rmtree(part, ignore_errors=True)
+        *_, reason = error.args[0][0]
+        raise FacesError(f"FER2013 could not be copied into data/ ({reason}): free some space, then download again") from None
     for folder in part.iterdir():
         os.replace(folder, ROOT / "data" / folder.name)
     part.rmdir()

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -110,6 +111,10 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
         patched.setattr(shutil, "copytree", broken_off)
         assert "interrupted" in fails(capsys, "data", "--download")
     assert faces._children(tmp_path / "data") == []
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", Mock(side_effect=OSError(28, "No space left on device")))
+        assert "No space left on device" in fails(capsys, "data", "--download")
+    assert list((tmp_path / "data").iterdir()) == []
     cli.download()
     assert sorted(p.relative_to(tmp_path / "data").as_posix() for p in (tmp_path / "data").rglob("*.png")) == [
         "test/happy/1.png", "train/happy/0.png", "train/happy/2.png",
