@@ -108,9 +108,12 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
         about["hits"] = {part: [int(r.sum()), len(r)] for part, r in right.items()}
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
         (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
+        if folder.exists():  # set aside, and removed when the new one is there: whatever breaks off, one of them stays
+            os.replace(folder, old := Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.")))
+            os.replace(temporary, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(temporary, folder)
 
 
 def load(folder: Path) -> Run:

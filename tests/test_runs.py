@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -132,6 +134,17 @@ def test_an_ablation_is_recorded_without_private_test_and_with_labels_only(tmp_p
         assert runs.load(folder).hits("PublicTest") == whole.hits("PublicTest")
     labels_only = runs.load(folder).predictions["PublicTest"][2]
     assert np.array_equal(labels_only, np.eye(7)[whole.predictions["PublicTest"][2].argmax(1)])
+
+
+def test_a_run_that_cannot_be_replaced_stays_whole(tmp_path, monkeypatch):
+    run, folder = made_up(np.eye(7)[[0]]), tmp_path / "modern-cnn"
+    runs.save(run, folder)
+    for name in ("rmtree", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil if name == "rmtree" else os, name, Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                runs.save(run, folder)
+        assert runs.load(folder).hits("PublicTest") == (1, 1)
 
 
 def test_only_fer2013_in_its_own_order_is_recorded():
