@@ -139,6 +139,14 @@ def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeyp
         assert said in line
 
 
+def test_broken_settings_are_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    (book.build_dir() / ".doctrees").mkdir(parents=True)
+    for text in ("title: [", "title: x", "- title", ""):
+        (tmp_path / "_config.yml").write_text(text)
+        assert "_config.yml: " in fails(capsys, "translations")
+
+
 def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "book", tmp_path / "book")
     for name in ("hw3", "results", "_config.yml", "_toc.yml"):

@@ -215,6 +215,19 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
     return list(targets.values())
 
 
+def read_config() -> dict:
+    """Return what _config.yml says. Raises BuildError, in one line, where it is no YAML or lacks what is used of it."""
+    try:
+        read = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+        read["title"], read["author"], read["execute"]["execute_notebooks"]
+        read["sphinx"]["config"], read["sphinx"]["extra_extensions"]
+    except yaml.YAMLError as error:
+        raise BuildError(f"_config.yml: {' '.join(str(error).split())}: correct the file") from None
+    except (KeyError, TypeError) as error:
+        raise BuildError(f"_config.yml: not what is expected ({error!r}): take it anew from git or an archive") from None
+    return read
+
+
 def write_source(executed: list[Path], name: str = "source", texts: dict | None = None, **sphinx) -> Path:
     """Put executed chapters, _config.yml and _toc.yml together for jupyter-book; return the folder, `name` in the build's.
 
@@ -224,7 +237,7 @@ def write_source(executed: list[Path], name: str = "source", texts: dict | None 
     (source / "book").mkdir(parents=True, exist_ok=True)
     for path in executed:
         shutil.copyfile(path, source / "book" / path.name)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) | (texts or {})
+    config = read_config() | (texts or {})
     config["execute"]["execute_notebooks"] = "off"
     config["sphinx"]["config"] |= sphinx
     config["sphinx"]["extra_extensions"] += ["hw3.press.translate"] * ("language" in sphinx)

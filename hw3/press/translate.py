@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, read_po, write_po
 from docutils import nodes
@@ -25,7 +24,7 @@ from sphinx.search import SearchLanguage, languages
 from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
-from hw3.press.book import ORDER, read_cells
+from hw3.press.book import ORDER, read_cells, read_config
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
@@ -84,7 +83,7 @@ def texts_of(code: str) -> Iterator[tuple[str, bool]]:
 
 def config() -> dict[str, str]:
     """Return the texts of _config.yml that stand on the pages: title and author."""
-    read = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    read = read_config()
     return {name: read[name] for name in ("title", "author")}
 
 
