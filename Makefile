@@ -76,6 +76,7 @@ clean:  ## remove everything made, but not .venv
 
 # The environment: made once, and again where a lock changed.
 $(VENV)/.book: requirements.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "hw3: no $(PYTHON) found: name a Python, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "hw3: $$($(PYTHON) --version) found, 3.11 to 3.13 needed: name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing the locked packages into $(VENV) (some minutes, once)"

@@ -344,6 +344,7 @@ def main(arguments=None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has enough, as in `results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)  # what was not printed may not have been made
     except KeyboardInterrupt:
         sys.exit("hw3: interrupted; start it again to go on")
     except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError

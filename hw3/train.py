@@ -286,7 +286,7 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
     An epoch leaves out the faces that do not fill a last batch, other ones each time. With a checkpoint path the state is
     saved after an epoch, at most every SAVE_EVERY seconds, and a training that finds a saved state goes on from there.
     What is fitted may be in less than full precision and on several devices; the network that predicts is neither.
-    Raises FacesError where the faces are too few.
+    Raises FacesError where the faces are too few and ValueError where the loss is not a number any more.
     """
     learn, held = split(faces, recipe)
     batch = min(recipe.batch, len(learn))
@@ -328,6 +328,8 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
         network.set_weights(fitted.get_weights())
         now["val_loss"], now["val_accuracy"] = evaluate(logits, faces.images[held], faces.labels[held], recipe.loss)
+        if not np.isfinite(now["loss"] + now["val_loss"]):
+            raise ValueError(f"epoch {epoch + 1}: the loss is {now['loss']:g}: lower learning_rate or the distortions with --set")
         for key, value in now.items():
             history.setdefault(key, []).append(float(value))
         seconds.append(time.perf_counter() - start)

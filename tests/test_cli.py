@@ -349,6 +349,14 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in final)
 
 
+def test_a_reader_who_has_enough_ends_it_without_a_word():
+    command = [sys.executable, "-m", "hw3", "results"]
+    listing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    listing.stdout.close()
+    assert listing.stderr.read() == ""
+    assert listing.wait() == 1
+
+
 def test_closed_streams_and_letters_that_cannot_be_shown_break_nothing(tmp_path):
     name = write_train(tmp_path / "臉.csv").name
     call = f"{shlex.quote(sys.executable)} -m hw3 data --data {name}"

@@ -326,6 +326,12 @@ def test_fit_and_predict_are_fed_every_row_once_and_in_order():
     assert np.array_equal(given["y"], labels)
 
 
+def test_a_loss_that_is_no_number_ends_the_training_in_one_line(few, tmp_path):
+    with pytest.raises(ValueError, match=r"^epoch 1: the loss is (nan|inf): lower learning_rate"):
+        train.train("dnn", few, replace(TINY, learning_rate=1e30), tmp_path / "x.checkpoint.npz", verbose=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_logistic_regression_learns_what_is_easy(few):
     _, held = train.split(few, Recipe())
     assert (train.logistic(few, Recipe()) == few.labels[held]).mean() > 0.5
