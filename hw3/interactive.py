@@ -106,9 +106,9 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
         for color, (name, history) in zip(cycle(COLORS), histories.items(), strict=False):
             for key, part, dash in ((f"val_{quantity}", "held-out", "solid"), (quantity, "training", "dash")):
                 values = np.round(history[key], 5).tolist()
-                ended = [None] * (longest - len(values))  # or pointing beyond the last epoch would tell its values
+                told = f"%{{y}} {name}, {part}" + " (epoch %{x})" * (len(values) < longest)  # one beside it may be told
                 figure.add_scatter(
-                    x=list(range(1, longest + 1)), y=values + ended, hovertemplate=f"%{{y}} {name}, {part}<extra></extra>",
+                    x=list(range(1, len(values) + 1)), y=values, hovertemplate=f"{told}<extra></extra>",
                     mode="lines+markers" if len(values) < 30 else "lines", line={"color": color, "dash": dash, "width": 2},
                     name=name, legendgroup=name, showlegend=row == 1 and part == "held-out", row=row, col=1,
                 )  # fmt: skip
@@ -124,6 +124,7 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
     figure.update_yaxes(fixedrange=True, **GRID)
     figure.update_layout(
         height=520, margin={"l": 50, "r": 10, "t": 10, "b": 45}, dragmode=False, hovermode="x unified",
+        hoverdistance=min(20, max(1, 300 // longest)),  # pixels, about half of those of an epoch: no farther one is told
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "bgcolor": NONE,
                 "title": {"text": "solid: held-out, dashed: training", "side": "top", "font": {"size": 12}}},
     )  # fmt: skip

@@ -428,9 +428,12 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
         assert re.search(r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text())
         plot = recorded.locator(".js-plotly-plot").element_handle()
         for cell in ((3, 3), (0, 4)):
-            tab.mouse.click(*tab.evaluate(MIDDLE, [plot, *cell]))
-            told = f"True {EMOTIONS[cell[0]]}, predicted {EMOTIONS[cell[1]]}:"
-            expect(recorded.get_by_role("status")).to_contain_text(told)
+            told = f"true {EMOTIONS[cell[0]]}, predicted {EMOTIONS[cell[1]]}:"
+            tab.mouse.move(*tab.evaluate(MIDDLE, [plot, *cell]), steps=3)
+            expect(recorded.locator(".hoverlayer tspan").first).to_have_text(told)
+            tab.mouse.down()
+            tab.mouse.up()
+            expect(recorded.get_by_role("status")).to_contain_text(told.replace("true", "True"))
             marked = tab.evaluate("plot => plot.layout.shapes.map(s => [s.y0 + s.y1, s.x0 + s.x1])", plot)
             assert marked == [[2 * i for i in cell]]
         assert tab.locator("script[src*='plotly.min.js']").count() == 1, "each copy would take the clicks from those before it"
