@@ -48,6 +48,11 @@ class Interactive:
         new MutationObserver(follow).observe(document.documentElement, {attributeFilter: ["data-theme"]});
         new ResizeObserver(() => box.clientWidth && Plotly.Plots.resize(figure)).observe(box);
         box.addEventListener("wheel", (event) => event.stopPropagation(), {capture: true, passive: true});  // it scrolls the page
+        box.closest(".hw3-interactive").addEventListener("click", ({target}) => {  // the buttons of pca_space
+            if (target.dataset.camera) Plotly.relayout(figure, {"scene.camera": JSON.parse(target.dataset.camera)});
+        });
+        const eye = figure.layout.scene?.camera.eye, away = (axis) => [axis, 1.7 * eye[axis]];  // or a phone cuts names off
+        if (eye && box.clientWidth < 500) Plotly.relayout(figure, {"scene.camera.eye": Object.fromEntries([..."xyz"].map(away))});
         follow();"""
 
     def __init__(self, figure: go.Figure, picture: Figure, note: str = "", below: str = ""):
@@ -86,11 +91,11 @@ class Interactive:
 def training_curves(runs: dict) -> Interactive:
     """Draw loss and accuracy of Runs, named by the keys, against the epoch, with the label of each run below.
 
-    A dotted line is what always answering the most frequent emotion has right of the first run's held-out images.
+    A dotted line is what always answering the most frequent emotion has right of all labeled images that the first run predicted.
     """
     notes = dict.fromkeys(run.label() for run in runs.values())
-    labels, _ = next(iter(runs.values())).predicted()
-    floor = np.bincount(labels).max() / len(labels), "most frequent emotion"
+    counts = sum(np.bincount(labels, minlength=256) for _, labels, _ in next(iter(runs.values())).predictions.values())[:7]
+    floor = counts.max() / counts.sum(), "most frequent emotion"
     return history_curves({name: run.history for name, run in runs.items()}, "\n".join(notes), floor)
 
 
@@ -212,4 +217,8 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
         legend={"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": NONE},
         scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
     )  # fmt: skip
-    return Interactive(figure, plots.pca_view(x, mean, axes, rebuilt, lengths))
+    edge = {"eye": dict(zip("xyz", 2 * axes[1], strict=True)), "up": dict(zip("xyz", axes[2], strict=True))}
+    places = {"Seen from its edge": edge, "Seen from above": camera | {"up": {"x": 0, "y": 0, "z": 1}}}
+    buttons = [f"<button type='button' data-camera='{json.dumps(place)}'>{name}</button>" for name, place in places.items()]
+    below = f"<p class='hw3-places'>{' '.join(buttons)}</p>"
+    return Interactive(figure, plots.pca_view(x, mean, axes, rebuilt, lengths), below=below)

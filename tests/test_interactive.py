@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_ru
     assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
     assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
     assert "held-out accuracy from 25.0% to 35.0%" in shown.label
+
+
+def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces_that_the_first_has_seen():
+    labels = {"held-out": [3, 3, 0, 1], "PublicTest": [3, 255, 2, 3]}  # 255: no label
+    parts = {part: (np.arange(4), np.array(y, np.uint8), np.zeros((4, 7))) for part, y in labels.items()}
+    runs = [SimpleNamespace(history=h, predictions=parts, label=lambda: "a run") for h in HISTORIES.values()]
+    runs[1].predictions = None
+    shown = interactive.training_curves(dict(zip("ab", runs, strict=True))).figure
+    (line,) = shown.layout.shapes
+    assert line.y0 == line.y1 == 4 / 7
+    assert "most frequent emotion" in [note.text for note in shown.layout.annotations]
 
 
 def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():

@@ -458,6 +458,19 @@ def test_what_was_chosen_and_what_is_told_agree_after_going_back(html, browser):
         expect(tab.locator(".hw3-cell [role=status]").first).to_contain_text(f"True {chosen.input_value()}, ")
 
 
+def test_plot_in_space_is_seen_from_its_edge_and_back(html, browser):
+    with opened(browser, html / "book" / "pca.html") as (tab, wrong):
+        lies = """() => {
+            const {eye, up} = document.querySelector(".js-plotly-plot").layout.scene.camera;
+            return up ? Math.abs(eye.x * up.x + eye.y * up.y + eye.z * up.z) : NaN;  // 0 where the eye lies in the plane
+        }"""
+        tab.get_by_role("button", name="Seen from its edge").press("Enter")
+        tab.wait_for_function(f"({lies})() < 1e-9")
+        tab.get_by_role("button", name="Seen from above").press("Enter")
+        tab.wait_for_function(f"({lies})() > 0.2")
+        assert wrong == []
+
+
 def test_wheel_over_a_plot_in_space_moves_the_page(html, browser):
     with opened(browser, html / "book" / "pca.html") as (tab, _):
         tab.set_viewport_size(WIDE)
