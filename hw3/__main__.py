@@ -107,10 +107,10 @@ def download() -> None:
     shutil.rmtree(part, ignore_errors=True)
     try:
         shutil.copytree(got, part)
-    except shutil.Error as error:  # which lists every file
+    except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        *_, reason = error.args[0][0]
-        raise FacesError(f"FER2013 could not be copied into data/ ({reason}): free some space, then download again") from None
+        reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror  # the first of a list of all files
+        raise FacesError(f"FER2013 could not be copied into data/ ({reason}): mend that, then download again") from None
     for folder in part.iterdir():
         os.replace(folder, ROOT / "data" / folder.name)
     part.rmdir()
@@ -344,7 +344,7 @@ def main(arguments=None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has enough, as in `results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)  # what was not printed may not have been made
+        sys.exit(options.run not in (results, data))  # of the others something may not have been made
     except KeyboardInterrupt:
         sys.exit("hw3: interrupted; start it again to go on")
     except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError

@@ -49,10 +49,14 @@ class Interactive:
         new ResizeObserver(() => box.clientWidth && Plotly.Plots.resize(figure)).observe(box);
         box.addEventListener("wheel", (event) => event.stopPropagation(), {capture: true, passive: true});  // it scrolls the page
         box.closest(".hw3-interactive").addEventListener("click", ({target}) => {  // the buttons of pca_space
-            if (target.dataset.camera) Plotly.relayout(figure, {"scene.camera": JSON.parse(target.dataset.camera)});
+            if (target.dataset.camera) see(JSON.parse(target.dataset.camera));
         });
-        const eye = figure.layout.scene?.camera.eye, away = (axis) => [axis, 1.7 * eye[axis]];  // or a phone cuts names off
-        if (eye && box.clientWidth < 500) Plotly.relayout(figure, {"scene.camera.eye": Object.fromEntries([..."xyz"].map(away))});
+        const see = (camera) => {
+            const away = box.clientWidth < 500 ? 1.7 : 1;  // nearer, a phone would cut the axes' names off
+            const eye = Object.fromEntries([..."xyz"].map((axis) => [axis, away * camera.eye[axis]]));
+            Plotly.relayout(figure, {"scene.camera": {...camera, eye}});
+        };
+        if (figure.layout.scene) see(figure.layout.scene.camera);
         follow();"""
 
     def __init__(self, figure: go.Figure, picture: Figure, note: str = "", below: str = ""):
@@ -218,7 +222,7 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
         scene={"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera},
     )  # fmt: skip
     edge = {"eye": dict(zip("xyz", 2 * axes[1], strict=True)), "up": dict(zip("xyz", axes[2], strict=True))}
-    places = {"Seen from its edge": edge, "Seen from above": camera | {"up": {"x": 0, "y": 0, "z": 1}}}
+    places = {"Seen from its edge": edge, "Seen as at first": camera | {"up": {"x": 0, "y": 0, "z": 1}}}
     buttons = [f"<button type='button' data-camera='{json.dumps(place)}'>{name}</button>" for name, place in places.items()]
     below = f"<p class='hw3-places'>{' '.join(buttons)}</p>"
     return Interactive(figure, plots.pca_view(x, mean, axes, rebuilt, lengths), below=below)

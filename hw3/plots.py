@@ -9,6 +9,7 @@ import io
 import re
 from base64 import b64encode
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 from zlib import crc32
 
@@ -125,7 +126,7 @@ def layer_costs(table: pd.DataFrame) -> Figure:
 
 
 def timing(times: pd.DataFrame, slopes: dict) -> Figure:
-    """Draw measured seconds against size, both logarithmic, beside the predicted slope 2.
+    """Draw measured seconds against size, both logarithmic, beside a line of the predicted slope 2 through the last.
 
     `times` is `complexity.measure(profile)`; `slopes` maps "n" and "C" to `complexity.loglog_slope` of them.
     """
@@ -145,7 +146,8 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.minorticks_off()
         ax.legend()
     told = [f"with {axis} the measured time grows with slope {slope.value:.2f}" for axis, slope in slopes.items()]
-    return labeled(figure, f"Milliseconds against size, both logarithmic, beside a predicted line of slope 2: {', '.join(told)}.")
+    label = f"Milliseconds against size, both logarithmic, beside a line of slope 2 through the last: {', '.join(told)}."
+    return labeled(figure, label)
 
 
 # Chapter 5: PCA by hand
@@ -296,7 +298,7 @@ def intervals(
 ) -> Figure:
     """Draw one row of table a line: a dot at its value and a bar over its interval, all shares. The index names the rows.
 
-    The axis is in percent, that of differences of shares in points.
+    The axis is in percent, or, for differences of shares, in points, which label should say.
     """
     percent = f"{100 * level:.4g}%"
     (figure, ax), y = panels(0.27 * len(table) + 0.9), np.arange(len(table))[::-1]
@@ -305,10 +307,11 @@ def intervals(
     ax.set_yticks(y, table.index)
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, symbol="" if points else "%"))
     ax.axvline(0, color="0.4", lw=1)
-    ax.set(xlabel=f"{label}{' (points)' * points}, with its {percent} interval", xlim=(min(0, 1.1 * table[low].min()), None))
+    ax.set(xlabel=f"{label}, with its {percent} interval", xlim=(min(0, 1.1 * table[low].min()), None))
     known = table.dropna(subset=[value])
     ends = {"highest": known.iloc[known[value].argmax()], "lowest": known.iloc[known[value].argmin()]}
-    told = [f"{end} is {row.name} with {row[value]:.1%} ({row[low]:.1%} to {row[high]:.1%})" for end, row in ends.items()]
+    write = (lambda share: f"{100 * share:+.1f}") if points else "{:.1%}".format
+    told = [f"{end} is {r.name} with {write(r[value])} ({write(r[low])} to {write(r[high])})" for end, r in ends.items()]
     return labeled(figure, f"{label}, {len(table)} rows, each a dot in a bar, its {percent} interval: {'; '.join(told)}.", note)
 
 
@@ -376,7 +379,7 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
     """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
     first = next(iter(tables.values()))
     (figure, ax), y = panels(0.5 * len(first) + 1.1), np.arange(len(first))[::-1]
-    for i, ((name, table), mark) in enumerate(zip(tables.items(), "osD^", strict=False)):
+    for i, ((name, table), mark) in enumerate(zip(tables.items(), cycle("osD^"), strict=False)):
         at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
         ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
         ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)

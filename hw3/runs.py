@@ -108,9 +108,13 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
         about["hits"] = {part: [int(r.sum()), len(r)] for part, r in right.items()}
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
         (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        if folder.exists():  # set aside, and removed when the new one is there: whatever breaks off, one of them stays
+        if folder.exists():  # set aside, and removed when the new one is there
             os.replace(folder, old := Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.")))
-            os.replace(temporary, folder)
+            try:
+                os.replace(temporary, folder)
+            except BaseException:
+                os.replace(old, folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(temporary, folder)

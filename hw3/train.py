@@ -328,8 +328,8 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
             now = {k: v[-1] for k, v in model.fit(**feed(batch // hosts, mine, one_hot[mine]), **options).history.items()}
         network.set_weights(fitted.get_weights())
         now["val_loss"], now["val_accuracy"] = evaluate(logits, faces.images[held], faces.labels[held], recipe.loss)
-        if not np.isfinite(now["loss"] + now["val_loss"]):
-            raise ValueError(f"epoch {epoch + 1}: the loss is {now['loss']:g}: lower learning_rate or the distortions with --set")
+        if not np.isfinite(both := now["loss"] + now["val_loss"]):
+            raise ValueError(f"epoch {epoch + 1}: the loss is {both:g}: lower learning_rate or the distortions with --set")
         for key, value in now.items():
             history.setdefault(key, []).append(float(value))
         seconds.append(time.perf_counter() - start)

@@ -131,6 +131,7 @@ function box(root) {
     if (told.textContent !== text) told.textContent = text; // said again, it would be read out again
   };
   let latest = 0;
+  const drop = () => { latest += 1; }; // what is still being classified is not wanted any more
   const show = async (gray) => {
     const mine = (latest += 1);
     for (let i = 0; i < 4 * gray.length; i += 1) image.data[i] = i % 4 < 3 ? gray[i >> 2] : 255;
@@ -149,15 +150,15 @@ function box(root) {
       say("likely", words[hw3.emotions[shares.indexOf(Math.max(...shares))]]);
       root.dataset.answers = mine;
     } catch (problem) {
-      say("broken", problem.message);
+      if (mine === latest) say("broken", problem.message);
     }
   };
   say("start");
-  return { say, show };
+  return { say, show, drop };
 }
 
 function photo(root) {
-  const { say, show } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
+  const { say, show, drop } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
   const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false }), square = root.querySelector(".square");
   const [x, y, size] = ["x", "y", "size"].map((name) => root.querySelector(`[name=${name}]`));
   const [begin, stop, input] = [".start", ".stop", "[type=file]"].map((name) => root.querySelector(name));
@@ -197,6 +198,7 @@ function photo(root) {
     if (mine !== opened) return; // a newer one was chosen meanwhile
     if (!picture) {
       sides.hidden = true; // what they show is not of this file
+      drop();
       say("picture");
       return;
     }
@@ -205,27 +207,38 @@ function photo(root) {
   };
   const film = async () => {
     const video = document.createElement("video");
-    opened += 1;
+    const mine = (opened += 1);
     input.value = ""; // the same file can be chosen again
     begin.hidden = true; // a second click would start a second camera
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+      const camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+      if (mine !== opened) { // a picture was chosen meanwhile
+        camera.getTracks().forEach((track) => track.stop());
+        return;
+      }
+      stream = camera;
       Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
       await video.play();
     } catch (problem) {
+      if (mine !== opened) return;
       end();
       say("camera", problem.message);
       return;
     }
     [begin.hidden, stop.hidden] = [true, false];
-    for (const mine = stream; stream === mine; await new Promise(requestAnimationFrame)) {
+    for (const filmed = stream; stream === filmed; await new Promise(requestAnimationFrame)) {
       await put(video, video.videoWidth, video.videoHeight, true); // as in a mirror
     }
   };
 
   input.addEventListener("change", () => open(input.files[0]));
   root.addEventListener("dragover", (event) => event.preventDefault());
-  root.addEventListener("drop", (event) => { event.preventDefault(); input.files = event.dataTransfer.files; open(input.files[0]); });
+  root.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer.files.length) return; // a word or a link
+    input.files = event.dataTransfer.files;
+    open(input.files[0]);
+  });
   begin.addEventListener("click", film);
   stop.addEventListener("click", end);
   for (const slider of [x, y, size]) slider.addEventListener("input", classify);

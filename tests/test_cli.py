@@ -354,7 +354,7 @@ def test_a_reader_who_has_enough_ends_it_without_a_word():
     listing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     listing.stdout.close()
     assert listing.stderr.read() == ""
-    assert listing.wait() == 1
+    assert listing.wait() == 0
 
 
 def test_closed_streams_and_letters_that_cannot_be_shown_break_nothing(tmp_path):

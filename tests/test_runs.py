@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
@@ -139,9 +139,14 @@ def test_an_ablation_is_recorded_without_private_test_and_with_labels_only(tmp_p
 def test_a_run_that_cannot_be_replaced_stays_whole(tmp_path, monkeypatch):
     run, folder = made_up(np.eye(7)[[0]]), tmp_path / "modern-cnn"
     runs.save(run, folder)
-    for name in ("rmtree", "replace"):
+    replace = os.replace
+    for place, name, effects in (
+        (shutil, "rmtree", KeyboardInterrupt),
+        (os, "replace", KeyboardInterrupt),
+        (os, "replace", [DEFAULT, KeyboardInterrupt, DEFAULT]),  # the old one is set aside, and not yet replaced
+    ):
         with monkeypatch.context() as patched:
-            patched.setattr(shutil if name == "rmtree" else os, name, Mock(side_effect=KeyboardInterrupt))
+            patched.setattr(place, name, Mock(wraps=replace, side_effect=effects))
             with pytest.raises(KeyboardInterrupt):
                 runs.save(run, folder)
         assert runs.load(folder).hits("PublicTest") == (1, 1)

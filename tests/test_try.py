@@ -176,6 +176,23 @@ def test_webcam_is_shown_until_it_is_stopped_or_said_to_be_missing(page):
     assert page.evaluate("stream.getTracks().every(track => track.readyState === 'ended')")
 
 
+def test_a_picture_chosen_while_the_webcam_is_asked_for_stays_and_the_camera_is_stopped(page, tmp_path):
+    page.evaluate(
+        """() => {
+        globalThis.stream = document.createElement("canvas").captureStream();
+        navigator.mediaDevices.getUserMedia = () => new Promise((resolve) => { globalThis.allow = () => resolve(stream); });
+    }"""
+    )
+    page.click(".start")
+    Image.new("L", (60, 60), 90).save(tmp_path / "gray.png")
+    with answered(page, "hw3-photo"):
+        choose(page, tmp_path / "gray.png")
+    page.evaluate("allow()")
+    page.wait_for_function("stream.getTracks().every(track => track.readyState === 'ended')")
+    assert page.locator(".stop").is_hidden()
+    assert face_and_shares(page, "hw3-photo")[0].max() == 90
+
+
 def test_sliders_turn_fear_into_neutral(page):
     box, network = page.locator("#hw3-drawn"), own_network()
     with answered(page, "hw3-drawn"):
