@@ -124,7 +124,7 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
         scale = picture.axes[row - 1].get_yscale()
         figure.update_yaxes(title=quantity, type=scale, dtick="D2" if scale == "log" else None, row=row, col=1)
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
-    figure.update_yaxes(tickformat=".0%", hoverformat=".1%", row=2, col=1)
+    figure.update_yaxes(tickformat=".0%", hoverformat=".1%", rangemode="tozero", row=2, col=1)  # or hundredths look large
     said = {"text": floor[1], "x": 1, "xanchor": "right"}
     figure.add_hline(floor[0], line={"color": GRAY, "dash": "dot", "width": 1}, annotation=said, row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)

@@ -250,6 +250,7 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Figure:
         if quantity == "loss" and high > 8 * low > 0:
             ax.set(yscale="log", title="loss (logarithmic)")
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set_ylim(bottom=0)
     ax.axhline(floor[0], color="0.5", lw=1, ls=":", label=floor[1])
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     told = [

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hw3 import interactive, metrics
+from hw3 import interactive, metrics, plots
 from hw3.faces import EMOTIONS
 from hw3.interactive import SHOWN
 
@@ -71,6 +71,8 @@ def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_ru
     assert sum(line.showlegend is not False for line in lines.values()) == len(HISTORIES)
     assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
     assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
+    assert shown.figure.layout.yaxis2.rangemode == "tozero", "so that a difference of hundredths does not look large"
+    assert plots.history_curves(HISTORIES).axes[1].get_ylim()[0] == 0
     assert "held-out accuracy from 25.0% to 35.0%" in shown.label
 
 
