@@ -31,7 +31,7 @@ from hw3.disk import ROOT, build_dir, write_atomically
 EMOTIONS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 UNLABELED = 255
 PARTS = ("Training", "PublicTest", "PrivateTest", "Test")  # Test: the layout does not tell Public from Private
-TRAINING, TEST = 0, 3
+TRAINING, PUBLIC, TEST = 0, 1, 3
 
 SIDE, PIXELS = 48, 48 * 48
 MAX_LINE = 20_000  # bytes; a row of FER2013 has at most 9,240

@@ -41,6 +41,7 @@ class Recipe:
     noise: float = 0.0
     views: int = 1  # predictions are the mean over so many views of a face: 1, 2 (mirrored too) or 10 (also shifted)
     held_out: float = 0.1
+    public: bool = False  # learn from PublicTest too, which then tests nothing; held_out is a share of both
     together: bool = False  # identical pictures stay on one side of the split; the original's split is plainly random
     train_cap: int | None = None
     held_out_cap: int | None = None
@@ -104,6 +105,9 @@ RECIPES = {
     "clipped": {"dnn": {"loss": "clipped"}},
     "modern": MODERN,
     "mild": MILD,
+    # The published single networks learned in the end from PublicTest too (Khaireddin and Chen 2021). Nothing is chosen by this
+    # recipe: it is "modern" on an eighth more faces.
+    "combined": {"cnn": MODERN["cnn"] | {"public": True}},
     # For a clock: the held-out accuracy of the original, on a split as random as its own, in a minute of a GPU.
     "fast": {"cnn": MILD["cnn"] | {"epochs": 130, "held_out": 0.1, "together": False}},
 }

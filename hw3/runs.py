@@ -242,8 +242,11 @@ def record(run: Run) -> Path:
 
 
 def rank(run: Run) -> tuple[int, int]:
-    """Return what sorts runs of one recipe, the best first: by hits on PublicTest, then by seed."""
-    return -run.hits("PublicTest")[0], run.recipe.seed
+    """Return what sorts runs of one recipe, the best first: by hits on PublicTest, then by seed.
+
+    Those that learned from PublicTest are not chosen among: by seed alone.
+    """
+    return 0 if run.recipe.public else -run.hits("PublicTest")[0], run.recipe.seed
 
 
 def recorded(name: str) -> list[Run]:

@@ -17,7 +17,7 @@ from keras import layers, ops
 from keras.optimizers import schedules
 
 from hw3.disk import write_atomically
-from hw3.faces import EMOTIONS, PARTS, TRAINING, UNLABELED, Faces, FacesError, identical
+from hw3.faces import EMOTIONS, PARTS, PUBLIC, TRAINING, UNLABELED, Faces, FacesError, identical
 from hw3.models import NETWORKS
 from hw3.recipes import Recipe
 from hw3.runs import Run, versions
@@ -30,14 +30,17 @@ SAVE_EVERY = 20.0  # seconds of training after which the next finished epoch is 
 
 
 def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of Training to learn from and the held-out rows, both in random order and capped by the recipe.
+    """Return the rows to learn from and the held-out rows, of Training or where the recipe says so of PublicTest too.
+
+    Both are in random order and capped by the recipe.
 
     The same faces, seed and share always give the same held-out rows, whatever the caps of learning are. Identical pictures
     stand on both sides as chance has it, or, where the recipe keeps them `together`, on one; a group that the cut would
     divide is held out whole.
-    Raises FacesError where Training has too few labeled faces to hold any out and learn from others.
+    Raises FacesError where there are too few labeled faces to hold any out and learn from others.
     """
-    rows = np.flatnonzero((faces.part == TRAINING) & (faces.labels != UNLABELED))
+    codes = [TRAINING, PUBLIC] if recipe.public else [TRAINING]
+    rows = np.flatnonzero(np.isin(faces.part, codes) & (faces.labels != UNLABELED))
     n = round(recipe.held_out * len(rows))
     if n < 1:
         raise FacesError(f"{faces.source}: {len(rows)} labeled Training faces are too few to train on and hold some out")
@@ -348,7 +351,8 @@ def train(name: str, faces: Faces, recipe: Recipe, checkpoint: Path | None = Non
             print(f"with BatchNorm's statistics of undistorted faces: held-out accuracy {accuracy:.4f}", flush=True)
     parts = {"held-out": held}
     if recipe.tests:
-        parts |= {part: np.flatnonzero(faces.part == PARTS.index(part)) for part in ("PublicTest", "PrivateTest", "Test")}
+        tests = [part for part in PARTS[1:] if not (part == PARTS[PUBLIC] and recipe.public)]
+        parts |= {part: np.flatnonzero(faces.part == PARTS.index(part)) for part in tests}
     parts = {part: rows for part, rows in parts.items() if len(rows)}
     predictions = {p: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views)) for p, rows in parts.items()}
     run = Run(
