@@ -3,7 +3,7 @@
 #   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
 #   FRESH=1                    train again
 #   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
-#   SEEDS=5                    networks that record trains of each recipe (default 1; modern-cnn and mild-cnn are the ensemble)
+#   SEEDS=5                    networks that record trains of each recipe (default 1; combined-cnn and mild-cnn are the ensemble)
 PROFILE ?= quick
 BACKEND ?= tensorflow
 PYTHON ?= python3
@@ -47,7 +47,7 @@ results: $(VENV)/.book  ## list the recorded runs and how each was made
 record: PROFILE = full
 record: SEEDS = 1
 record: $(VENV)/.book  ## train every recipe on the whole of DATA (FER2013) and record the runs; wants a GPU
-	@for run in original-cnn original-dnn clipped-dnn modern-dnn fast-cnn mild-cnn modern-cnn; do \
+	@for run in original-cnn original-dnn clipped-dnn modern-dnn fast-cnn mild-cnn modern-cnn combined-cnn; do \
 	  $(BIN)/python -m hw3 record $$run --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(DATA),--data "$(DATA)") || exit 1; done
 
 bench: $(VENV)/.book  ## measure this machine: training steps and the reading of train.csv (some minutes)

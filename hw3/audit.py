@@ -88,6 +88,12 @@ def seen(family: np.ndarray, rows: np.ndarray, trained: np.ndarray) -> np.ndarra
     return np.isin(family[rows], family[trained])
 
 
+def learned(run: Run) -> np.ndarray:
+    """Return the rows that a recorded run learned from or held out: all of Training, or all of Training and PublicTest."""
+    part = recorded()[2]
+    return np.flatnonzero((part == faces.TRAINING) | (run.recipe.public & (part == faces.PUBLIC)))
+
+
 def right_and_leaked(run: Run, part: str, family: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which (n,) faces of a part a run has right, and which are `seen` among the rows trained on."""
     rows, labels, probabilities = run.predictions[part]
@@ -95,9 +101,8 @@ def right_and_leaked(run: Run, part: str, family: np.ndarray, trained: np.ndarra
 
 
 def unseen(run: Run, part: str, kind: str = "near") -> Run:
-    """Return a recorded run with its predictions of the pictures of a part that have no copy, of that kind, in Training."""
-    _, found, parts = recorded()
-    _, leaked = right_and_leaked(run, part, found[kind], np.flatnonzero(parts == faces.TRAINING))
+    """Return a recorded run with its predictions of the pictures of a part that have no copy, of that kind, in `learned`."""
+    _, leaked = right_and_leaked(run, part, recorded()[1][kind], learned(run))
     return replace(run, predictions={part: tuple(array[~leaked] for array in run.predictions[part])})
 
 

@@ -4,11 +4,11 @@ A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
 
     run.json           recipe, data, versions, device, seconds; written last, with the checksums of the other files
     history.csv        one row an epoch: accuracy and loss on the training images, val_ ones on the held-out images
-    predictions.npz    rows, true labels and probabilities of each predicted part, no pickles
+    predictions.npz    of each predicted part the rows (as steps from one to the next), true labels and probabilities, no pickles
     model.weights.h5   the trained weights
 
 A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with `-seed<n>` for seeds other than 0),
-with probabilities as float16 and without weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
+with probabilities as float16, rounded histories and no weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
 """
 
 import json
@@ -94,12 +94,10 @@ def save(run: Run, folder: Path, write_weights: Callable[[str], None] | None = N
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
         temporary = Path(name)
         pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False)
-        kinds = {"rows": np.uint32, "labels": np.uint8, "probabilities": precision}
-        arrays = {
-            f"{part}/{kind}": array.astype(dtype)
-            for part, triple in run.predictions.items()
-            for (kind, dtype), array in zip(kinds.items(), triple, strict=True)
-        }
+        arrays = {}
+        for part, (rows, labels, probabilities) in run.predictions.items():
+            arrays[f"{part}/steps"] = np.diff(rows.astype(np.uint32), prepend=np.uint32(0))  # mostly 1, which takes no room
+            arrays[f"{part}/labels"], arrays[f"{part}/probabilities"] = labels.astype(np.uint8), probabilities.astype(precision)
         np.savez_compressed(temporary / "predictions.npz", **arrays)
         if write_weights:
             write_weights(str(temporary / "model.weights.h5"))
@@ -132,9 +130,10 @@ def load(folder: Path) -> Run:
                 raise ValueError(f"{name} does not match its checksum")
         history = pd.read_csv(folder / "history.csv").to_dict("list")
         with np.load(folder / "predictions.npz", allow_pickle=False) as saved:
-            parts = {name.split("/")[0]: None for name in saved.files}
-            kinds = {"rows": np.int64, "labels": np.uint8, "probabilities": np.float32}
-            predictions = {p: tuple(saved[f"{p}/{kind}"].astype(t) for kind, t in kinds.items()) for p in parts}
+            predictions = {}
+            for part in dict.fromkeys(name.split("/")[0] for name in saved.files):
+                rows = np.cumsum(saved[f"{part}/steps"], dtype=np.uint32).astype(np.int64)
+                predictions[part] = rows, saved[f"{part}/labels"], saved[f"{part}/probabilities"].astype(np.float32)
         return Run(**about | {"recipe": Recipe(**about["recipe"])}, history=history, predictions=predictions)
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
@@ -230,13 +229,18 @@ def tried(name: str) -> bool:
 def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one of its recipe, network and seed; return the folder.
 
-    PrivateTest is for final recipes: what is tried to choose one ("without-..." and "with-...") is recorded without it. Of the
-    other predictions of such a run only the label is kept, with a probability of 1: nothing else is compared, and it takes
-    little room.
+    PrivateTest is for final recipes: what is tried to choose one ("without-..." and "with-...") is recorded without it. To save
+    room, rows are sorted and numbers rounded to what a page may show; of what was tried, and of "fast", which is for the clock,
+    only the predicted label is kept, with a probability of 1.
     """
-    if tried(run.recipe.name):
-        few = {part: p for part, p in run.predictions.items() if part != "PrivateTest"}
-        run = replace(run, predictions={part: (rows, y, np.eye(7)[p.argmax(1)]) for part, (rows, y, p) in few.items()})
+    parts = {}
+    for part, (rows, y, p) in run.predictions.items():
+        if part == "PrivateTest" and tried(run.recipe.name):
+            continue
+        p = np.eye(7)[p.argmax(1)] if tried(run.recipe.name) or run.recipe.name == "fast" else p
+        parts[part] = tuple(array[np.argsort(rows)] for array in (rows, y, p))
+    history = {k: [float(f"{v:.6g}") for v in values] for k, values in run.history.items()}
+    run = replace(run, predictions=parts, history=history, epoch_seconds=[round(s, 3) for s in run.epoch_seconds])
     save(run, RECORDED / slug(run), precision=np.float16)
     return RECORDED / slug(run)
 
@@ -272,18 +276,18 @@ def recorded_names() -> list[str]:
     return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 
-ENSEMBLE = ("modern-cnn", "mild-cnn")  # whose recorded runs answer together
+ENSEMBLE = ("combined-cnn", "mild-cnn")  # whose recorded runs answer together
 
 
 def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Return {"vote" and "mean": {part: (true labels, predicted labels)}} of runs that predicted the same faces.
 
     "mean" averages the probabilities; "vote" takes the label that most members chose, of several such the one of higher mean.
-    Parts that the members did not predict for the same faces, such as held-out parts of different seeds, are left out.
+    Parts that not all members predicted for the same faces, such as held-out parts of different seeds, are left out.
     """
     first, result = members[0], {"vote": {}, "mean": {}}
     for part, (rows, labels, _) in first.predictions.items():
-        if all(np.array_equal(m.predictions[part][0], rows) for m in members):
+        if all(part in m.predictions and np.array_equal(m.predictions[part][0], rows) for m in members):
             p = np.stack([m.predictions[part][2] for m in members])
             votes = np.eye(p.shape[-1])[p.argmax(-1)].sum(0)
             result["mean"][part] = labels, p.mean(0).argmax(1)

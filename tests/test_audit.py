@@ -115,6 +115,9 @@ def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked(monkeypatc
     monkeypatch.setattr(audit, "recorded", lambda: ({}, {"near": FAMILY, "identical": np.arange(10)}, PART))
     assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (1, 2)
     assert audit.unseen(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
+    run = replace(run, recipe=replace(run.recipe, public=True))
+    assert audit.learned(run).tolist() == np.flatnonzero(PART < 2).tolist()
+    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (0, 1), "families 0, 4 and 1 are known"
 
 
 def test_inflation_by_hand():

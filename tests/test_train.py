@@ -32,6 +32,15 @@ def test_held_out_images_are_a_tenth_of_training_and_never_learned_from(few):
     assert set(learn) | set(held) == set(np.flatnonzero(few.part == 0))
 
 
+def test_public_test_is_learned_from_where_the_recipe_says_so(few):
+    learn, held = train.split(few, Recipe(public=True))
+    assert sorted([*learn, *held]) == list(range(270))
+    assert len(held) == 27
+    assert set(few.part[held]) == set(few.part[learn]) == {0, 1}
+    run, _ = train.train("dnn", few, replace(TINY, public=True, epochs=1), verbose=0)
+    assert set(run.predictions) == {"held-out", "PrivateTest"}, "PublicTest tests nothing any more"
+
+
 def test_identical_pictures_stay_on_one_side_of_the_split():
     images = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((48, 48), np.uint8)
     images[50:] = images[7]  # half of the faces are one picture
