@@ -25,8 +25,8 @@ NEW = "PrivateTest without copies"  # the part of a recorded run for claims abou
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs to test claims on: the best CNN and DNN, the original's CNN and by loss its DNN; the part that counts, and of it new
-    faces: those of which no copy was learned from."""
+    """Runs to test claims on: this report's CNN and DNN, the original's CNN and by loss its DNN; the part that counts, and of it
+    new faces: those of which no copy was learned from."""
 
     cnn: Run
     dnn: Run

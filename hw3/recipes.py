@@ -45,7 +45,7 @@ class Recipe:
     together: bool = False  # identical pictures stay on one side of the split; the original's split is plainly random
     train_cap: int | None = None
     held_out_cap: int | None = None
-    tests: bool = True  # predict PublicTest, PrivateTest and Test too, as far as the data have them
+    tests: bool = True  # predict PublicTest (unless learned from), PrivateTest and Test too, as far as the data have them
     first_step: float | None = None  # learning rate of one oversized first step (chapter 2's experiment; constant schedule)
     seed: int = 0
 

@@ -8,7 +8,7 @@ A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
     model.weights.h5   the trained weights
 
 A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with `-seed<n>` for seeds other than 0),
-with probabilities as float16, rounded histories and no weights. The weights of the best single CNN lie beside them, in `cnn.npz`.
+with probabilities as float16, rounded histories and no weights. `cnn.npz` beside them has the weights of the best "modern" CNN.
 """
 
 import json
@@ -235,10 +235,10 @@ def record(run: Run) -> Path:
     """
     parts = {}
     for part, (rows, y, p) in run.predictions.items():
-        if part == "PrivateTest" and tried(run.recipe.name):
-            continue
-        p = np.eye(7)[p.argmax(1)] if tried(run.recipe.name) or run.recipe.name == "fast" else p
-        parts[part] = tuple(array[np.argsort(rows)] for array in (rows, y, p))
+        if part != "PrivateTest" or not tried(run.recipe.name):
+            p = np.eye(7)[p.argmax(1)] if tried(run.recipe.name) or run.recipe.name == "fast" else p
+            order = np.argsort(rows)
+            parts[part] = rows[order], y[order], p[order]
     history = {k: [float(f"{v:.6g}") for v in values] for k, values in run.history.items()}
     run = replace(run, predictions=parts, history=history, epoch_seconds=[round(s, 3) for s in run.epoch_seconds])
     save(run, RECORDED / slug(run), precision=np.float16)
@@ -254,7 +254,7 @@ def rank(run: Run) -> tuple[int, int]:
 
 
 def recorded(name: str) -> list[Run]:
-    """Return the recorded runs called name, such as "modern-cnn", the best on PublicTest first: the one that the pages show.
+    """Return the recorded runs called name, such as "modern-cnn", sorted by `rank`: the pages show the first.
 
     `cnn.npz` has the weights of the first "modern-cnn". An empty list where nothing is recorded.
     """

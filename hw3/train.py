@@ -37,13 +37,15 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     The same faces, seed and share always give the same held-out rows, whatever the caps of learning are. Identical pictures
     stand on both sides as chance has it, or, where the recipe keeps them `together`, on one; a group that the cut would
     divide is held out whole.
-    Raises FacesError where there are too few labeled faces to hold any out and learn from others.
+    Raises FacesError where there are too few labeled faces to hold any out and learn from others, or no PublicTest.
     """
     codes = [TRAINING, PUBLIC] if recipe.public else [TRAINING]
+    if recipe.public and PUBLIC not in faces.part:
+        raise FacesError(f"{faces.source}: it has no PublicTest to learn from: take recipe modern, or fer2013.csv")
     rows = np.flatnonzero(np.isin(faces.part, codes) & (faces.labels != UNLABELED))
     n = round(recipe.held_out * len(rows))
     if n < 1:
-        raise FacesError(f"{faces.source}: {len(rows)} labeled Training faces are too few to train on and hold some out")
+        raise FacesError(f"{faces.source}: {len(rows)} labeled faces are too few to train on and hold some out")
     rows = np.random.default_rng(recipe.seed).permutation(rows)
     if recipe.together:
         same = identical(faces.images[rows])
@@ -52,7 +54,7 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         rows, first = rows[order], first[order]
         n = int(np.searchsorted(first, first[n - 1], side="right"))
     if n == len(rows):
-        raise FacesError(f"{faces.source}: of {n} labeled Training faces none is left to learn from: hold out fewer")
+        raise FacesError(f"{faces.source}: of {n} labeled faces none is left to learn from: hold out fewer")
     return rows[n:][: recipe.train_cap], rows[:n][: recipe.held_out_cap]
 
 

@@ -39,6 +39,9 @@ def test_public_test_is_learned_from_where_the_recipe_says_so(few):
     assert set(few.part[held]) == set(few.part[learn]) == {0, 1}
     run, _ = train.train("dnn", few, replace(TINY, public=True, epochs=1), verbose=0)
     assert set(run.predictions) == {"held-out", "PrivateTest"}, "PublicTest tests nothing any more"
+    with pytest.raises(FacesError, match="no PublicTest to learn from: take recipe modern"):
+        train.split(few.only("Training"), Recipe(public=True))
+    assert recipe("cnn", "full", "combined") == replace(recipe("cnn", "full", "modern"), name="combined", public=True)
 
 
 def test_identical_pictures_stay_on_one_side_of_the_split():
@@ -50,6 +53,8 @@ def test_identical_pictures_stay_on_one_side_of_the_split():
         learn, held = train.split(faces, Recipe(seed=seed, together=True))
         assert sorted([*learn, *held]) == list(range(100))
         assert len(set(group) & set(held)) in (0, len(group))
+        both = replace(faces, part=np.repeat(np.array([0, 1], np.uint8), 50))
+        assert np.array_equal(train.split(both, Recipe(seed=seed, together=True, public=True))[1], held), "across both parts"
         assert len(held) >= 10
         assert len(held) == 10 or set(group) <= set(held), "it is longer only to keep a group whole"
         plain = train.split(faces, Recipe(seed=seed))
@@ -67,7 +72,7 @@ def test_caps_keep_the_held_out_images_of_a_seed(few):
 
 def test_unlabeled_faces_cannot_be_trained_on(few):
     blank = Faces(few.images, np.full(len(few), 255, np.uint8), few.part, few.name, few.source)
-    with pytest.raises(FacesError, match="0 labeled Training faces"):
+    with pytest.raises(FacesError, match="0 labeled faces are too few"):
         train.split(blank, Recipe())
 
 
