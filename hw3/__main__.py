@@ -156,6 +156,8 @@ def predict(options) -> None:
 
     from hw3 import runs, train
 
+    if not options.network and (options.recipe, options.profile, options.seed, options.set) != ("original", "quick", 0, []):
+        raise ValueError("--recipe, --profile, --seed and --set name a network of your own: add --network cnn or --network dnn")
     pictures = [f for f in options.files if not faces.is_table(f)]
     if pictures and (options.output or len(pictures) < len(options.files)):
         raise FacesError("name either pictures, or one test.csv with -o result.csv")

@@ -18,6 +18,7 @@ import io
 import itertools
 import os
 import sys
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ def is_table(path: str | Path) -> bool:
 
 def picture(path: str | Path) -> np.ndarray:
     """Return any picture as a face, uint8 (48, 48): its middle square, turned upright, in gray. Raises FacesError."""
-    with _one_line(path), open(path, "rb") as file:
+    with _one_line(path), open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = ImageOps.exif_transpose(Image.open(file))
             if image.mode.startswith("I;16"):  # 16 bits a pixel
@@ -149,7 +151,9 @@ def picture(path: str | Path) -> np.ndarray:
                 raise ValueError("32 bits a pixel, of which nothing says what is white")
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("L")  # as a browser does
-        except Exception:  # as in _read_image; a picture of absurd size too
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise _bad(_name(path), f"over {Image.MAX_IMAGE_PIXELS:,} pixels", "fewer", "shrink it") from None
+        except Exception:  # as in _read_image
             expected = "a PNG, JPEG or another format of Pillow's, of 8 or 16 bits"
             raise _bad(_name(path), "no readable picture", expected, "convert it") from None
     return np.asarray(ImageOps.fit(image, (SIDE, SIDE)))
@@ -343,7 +347,9 @@ def _open(path):
     members = [m for m in archive.infolist() if m.filename.endswith(".csv") and not m.filename.startswith("__MACOSX/")]
     plain = [m for m in members if m.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not m.flag_bits & 1]
     if len(members) != 1 or not plain:
-        raise _bad(_name(path), f"{len(members)} CSV files, {len(plain)} without a password", "one without", "unpack it")
+        raise _bad(
+            _name(path), f"{len(members)} CSV files, {len(plain)} of them readable", "one, deflated, no password", "unpack it"
+        )
     return io.BufferedReader(archive.open(members[0]), 1 << 20)
 
 

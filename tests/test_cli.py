@@ -256,13 +256,19 @@ def test_predict_prints_the_probabilities_of_pictures(tmp_path, capsys, monkeypa
         assert shares == sorted(shares, reverse=True)
 
 
-def test_predict_wants_either_pictures_or_one_table(tmp_path, capsys):
+def test_predict_wants_either_pictures_or_one_table(tmp_path, capsys, monkeypatch):
     assert "-o result.csv" in fails(capsys, "predict", "test.csv")
     assert "either pictures" in fails(capsys, "predict", "face.png", "test.csv")
     assert "either pictures" in fails(capsys, "predict", "face.png", "-o", "r.csv")
     (tmp_path / "face.png").write_bytes(b"not a picture")
     assert "no readable picture" in fails(capsys, "predict", tmp_path / "face.png")
     assert "missing.png" in fails(capsys, "predict", tmp_path / "missing.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow warns of more, and refuses twice as many
+    for width in (11, 48):
+        Image.new("L", (width, 10)).save(tmp_path / "huge.png")
+        assert "over 100 pixels" in fails(capsys, "predict", tmp_path / "huge.png")
+    for option in (("--recipe", "modern"), ("--set", "epochs=3"), ("--seed", "1"), ("--profile", "smoke")):
+        assert "add --network cnn" in fails(capsys, "predict", tmp_path / "face.png", *option)
 
 
 def test_changes_of_a_recipe_are_checked(tmp_path, capsys):

@@ -178,10 +178,10 @@ def moved(rows):
     return put(PIXEL, lambda old: old.rpartition(" ")[0], 4)(rows)
 
 
-def zipped(*names, password=False):
+def zipped(*names, password=False, method=zipfile.ZIP_DEFLATED):
     def change(rows):
         file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(file, "w", method) as archive:
             for name in names:
                 archive.writestr(name, dump(rows))
         data = bytearray(file.getvalue())
@@ -219,7 +219,8 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("zip from a Mac", ALL, zipped("train.csv", "__MACOSX/._train.csv"), READ),
     ("zip of two CSVs", ALL, zipped("train.csv", "test.csv"), "2 CSV files"),
     ("zip without a CSV", ALL, zipped("train/happy/1.png"), "0 CSV files"),
-    ("zip with a password", ALL, zipped("train.csv", password=True), "0 without a password"),
+    ("zip with a password", ALL, zipped("train.csv", password=True), "1 CSV files, 0 of them readable"),
+    ("zip by bzip2", ALL, zipped("train.csv", method=zipfile.ZIP_BZIP2), "0 of them readable, expected one, deflated"),
     ("zip cut off", ALL, lambda rows: zipped("train.csv")(rows)[:-30], "unreadable"),
     ("zip damaged", ALL, lambda rows: flipped(zipped("train.csv")(rows), 2000), "unreadable|pixel|columns|byte|line"),
     ("gzip cut off", ALL, lambda rows: gzip.compress(dump(rows))[:-9], "unreadable"),
