@@ -20,7 +20,6 @@ from plotly.subplots import make_subplots
 
 from hw3 import plots
 
-PLOTLY_SCRIPT = "../_static/plotly.min.js"  # as seen from a page under book/; copied there once by the build
 COLORS = sns.color_palette("colorblind").as_hex()  # those of plots.py: color-blind people tell them apart
 NONE = "rgba(0,0,0,0)"  # the ground of all plots is the page's
 GRAY = "#808080"  # of words and lines until the page gives its own color
@@ -72,7 +71,7 @@ class Interactive:
         small = f'<p class="hw3-note">{lines}</p>' * bool(self.note)
         page = self.figure.to_html(
             full_html=False,
-            include_plotlyjs=PLOTLY_SCRIPT,
+            include_plotlyjs=False,  # the page has it, once for all figures
             div_id=f"figure-{crc32(drawn.encode()):x}",  # the same figure gives the same page
             config={
                 "responsive": True,
@@ -125,7 +124,7 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
         figure.update_yaxes(title=quantity, type=scale, dtick="D2" if scale == "log" else None, row=row, col=1)
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", hoverformat=".1%", rangemode="tozero", row=2, col=1)  # or hundredths look large
-    said = {"text": floor[1], "x": 1, "xanchor": "right"}
+    said = {"text": floor[1], "x": 0.5, "xanchor": "center", "yanchor": "top"}  # under the line, where few curves run
     figure.add_hline(floor[0], line={"color": GRAY, "dash": "dot", "width": 1}, annotation=said, row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)
     figure.update_xaxes(range=[1 - 0.03 * longest, 1.03 * longest], dtick=1 if longest < 12 else None)  # also with some hidden

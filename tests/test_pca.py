@@ -7,6 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from hw3 import interactive, pca
+from hw3.press.page import FIGURE
 
 X = pca.SAMPLES
 
@@ -139,7 +140,7 @@ def test_the_plot_in_space_holds_samples_residuals_and_plane_and_asks_no_other_h
         np.testing.assert_allclose(end - start, 4 * np.sqrt(values[i]) * axes[i])
     bundle = shown._repr_mimebundle_()
     assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}
-    assert f'src="{interactive.PLOTLY_SCRIPT}"' in bundle["text/html"]
+    assert FIGURE in bundle["text/html"], "where the page puts plotly's script"
     assert "cdn" not in re.sub('base64,[^"]*', "", bundle["text/html"])
     assert len(bundle["text/html"]) < 150_000  # the script itself is not in the page
     assert bundle == shown._repr_mimebundle_()  # the same figure gives the same page

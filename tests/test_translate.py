@@ -287,7 +287,7 @@ def test_static_files_are_not_doubled(built):
     chinese = [p for p in (html / "zh").rglob("*") if p.is_file()]
     both = [p for p in chinese if p.relative_to(html / "zh").parts[0].startswith("_")]
     assert sorted(p.name for p in both) == ["documentation_options.js", "language_data.js", "translations.js"]
-    assert sum(p.stat().st_size for p in chinese) < 3e6
+    assert sum(p.stat().st_size for p in chinese) < 5e6, "what all pages load lies in _static alone"
 
 
 def test_terms_are_those_of_taiwan():

@@ -22,7 +22,7 @@ HEAD = {
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one script and its fonts.
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
-PLOTLY = re.compile(r'<script [^>]*src="[^"]*/plotly\.min\.js"></script>')
+FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
 # What the demo's page may load: files beside it, and what its scripts make themselves. That is all they can connect to, too.
 # "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src data: blob:; form-action 'self' file:"
@@ -108,9 +108,9 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
     # Without the scripts of Thebe, which jupyter-book adds to all pages, twice: it would run cells on another host.
     scripts = context.get("script_files", [])
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
-    first = PLOTLY.search(body := context.get("body", ""))
-    if first:  # one is enough for all figures: run again, it would cut those before it off from clicks
-        context["body"] = body[: first.end()] + PLOTLY.sub("", body[first.end() :])
+    if FIGURE in (body := context.get("body", "")):  # plotly's script once: run again, it would cut figures off from clicks
+        script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
+        context["body"] = body.replace(FIGURE, script + FIGURE, 1)
     if Path(pagename).name == "try":  # which looks at the reader's picture: the browser keeps it from opening any connection
         context["metatags"] = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' + context.get("metatags", "")
 
