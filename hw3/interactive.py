@@ -124,7 +124,11 @@ def history_curves(histories: dict, note: str = "", floor=plots.EVEN) -> Interac
         figure.update_yaxes(title=quantity, type=scale, dtick="D2" if scale == "log" else None, row=row, col=1)
     figure.update_yaxes(tickformat="~g", hoverformat=".3f", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", hoverformat=".1%", rangemode="tozero", row=2, col=1)  # or hundredths look large
-    said = {"text": floor[1], "x": 0.5, "xanchor": "center", "yanchor": "top"}  # under the line, where few curves run
+    middle = [h[k][longest // 4 : 3 * longest // 4] for h in histories.values() for k in ("accuracy", "val_accuracy")]
+    near = np.concatenate(middle) - floor[0]
+    near = near[abs(near) < 0.08] > 0
+    anchor = "top" if near.sum() > len(near) / 2 else "bottom"  # its name stands where fewer curves run, under or over the line
+    said = {"text": floor[1], "x": 0.5, "xanchor": "center", "yanchor": anchor}
     figure.add_hline(floor[0], line={"color": GRAY, "dash": "dot", "width": 1}, annotation=said, row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)
     figure.update_xaxes(range=[1 - 0.03 * longest, 1.03 * longest], dtick=1 if longest < 12 else None)  # also with some hidden

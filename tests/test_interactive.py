@@ -87,6 +87,13 @@ def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces
     assert "most frequent emotion" in [note.text for note in shown.layout.annotations]
 
 
+@pytest.mark.parametrize(("accuracy", "anchor"), [(0.1, "bottom"), (0.2, "top"), (0.5, "bottom")])
+def test_the_name_of_the_line_stands_clear_of_the_curves(accuracy, anchor):
+    flat = {key: [accuracy] * 8 for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    (name,) = interactive.history_curves({"a": flat}).figure.layout.annotations  # of the line at one in seven
+    assert name.yanchor == anchor
+
+
 def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():
     first, again = (interactive.history_curves(HISTORIES, "note")._repr_mimebundle_() for _ in range(2))
     assert first == again
