@@ -18,13 +18,13 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
-	@$(BIN)/python -m hw3 book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+	@$(BIN)/python -m press book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
 
 translations: $(VENV)/.book  ## list what the Chinese edition of the built book lacks (UPDATE=1: write it into the catalog)
-	@$(BIN)/python -m hw3 translations $(if $(UPDATE),--update)
+	@$(BIN)/python -m press translations $(if $(UPDATE),--update)
 
 pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
-	@$(BIN)/python -m hw3 pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+	@$(BIN)/python -m press pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
 
 test: $(VENV)/.test  ## run the tests of the code
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not book"
@@ -51,7 +51,7 @@ record: $(VENV)/.book  ## train every recipe on the whole of DATA (FER2013) and 
 	  $(BIN)/python -m hw3 record $$run --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(DATA),--data "$(DATA)") || exit 1; done
 
 bench: $(VENV)/.book  ## measure this machine: training steps and the reading of train.csv (some minutes)
-	@$(BIN)/python -m hw3 bench
+	@$(BIN)/python -m beyond bench
 
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
 	$(BIN)/python -m ruff check .

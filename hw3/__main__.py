@@ -1,15 +1,13 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1, a command that is mistyped argparse's."""
 
-import argparse
-import errno
 import os
 import shutil
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from hw3 import faces, recipes
+from hw3.commands import DATA, FRESH, PROFILE, Commands, option
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 
@@ -20,63 +18,32 @@ def chosen(options, network: str, seed: int | None = None):
     return recipes.recipe(network, options.profile, options.recipe, seed=seed, **dict(map(recipes.change, options.set)))
 
 
-def path(text: str) -> str:
-    """Return a path as typed, with the home folder for ~, as not every shell puts it in; argparse refuses an empty one."""
-    if not text:
-        raise argparse.ArgumentTypeError("the path is empty: name a file or folder, or leave the option out")
-    return os.path.expanduser(text)
+MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands: what a command does is said by the first line of its function."""
-    top = argparse.ArgumentParser(prog="python -m hw3", description="Seven emotions in 48x48 gray faces: the report's helper.")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(function, *shared) -> argparse.ArgumentParser:
-        text = function.__doc__.partition("\n")[0].rstrip(".")
-        sub = commands.add_parser(function.__name__, help=text, description=text, parents=shared)
-        sub.set_defaults(run=function)
-        return sub
-
-    def option(*names, **settings) -> argparse.ArgumentParser:
-        """Return an option that several commands share."""
-        parent = argparse.ArgumentParser(add_help=False)
-        parent.add_argument(*names, **settings)
-        return parent
-
-    text = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
-    where = option("--data", metavar="PATH", type=path, help=text)
-    profile = option("--profile", choices=recipes.PROFILES, default="quick", help="how much to train (default: quick)")
-    fresh = option("--fresh", action="store_true", help="train again even if nothing changed")
+def commands() -> Commands:
+    """Return all commands: what a command does is said by the first line of its function."""
+    made = Commands("hw3", "Seven emotions in 48x48 gray faces: the report's helper.")
     network = option("network", choices=("cnn", "dnn"))
     name = option("--recipe", choices=recipes.RECIPES, default="original", help="how to train (default: original)")
     seed = option("--seed", type=int, default=0, help="of everything random (default: 0)")
     text = "change a field of the recipe, as in --set epochs=5; may be repeated"
     change = option("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
 
-    command(data, where).add_argument("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
-    command(train, network, where, profile, name, seed, change, fresh)
-    command(evaluate, network, where, profile, name, seed, change)
-    sub = command(predict, where, profile, name, seed, change)
+    made.add(data, DATA).add_argument("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
+    made.add(train, network, DATA, PROFILE, name, seed, change, FRESH)
+    made.add(evaluate, network, DATA, PROFILE, name, seed, change)
+    sub = made.add(predict, DATA, PROFILE, name, seed, change)
     sub.add_argument("files", nargs="+", metavar="FILE", help="pictures, or one test.csv")
     sub.add_argument("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
     sub.add_argument("--network", choices=("cnn", "dnn"), help="use your own trained network instead of the recorded CNN")
-    sub = command(record, where, change)
+    sub = made.add(record, DATA, change)
     sub.add_argument("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
     sub.add_argument("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
     sub.add_argument("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
     sub.add_argument("--profile", choices=recipes.PROFILES, default="full", help="how much to train (default: full)")
-    command(audit, where).add_argument("--record", action="store_true", help="write results/audit/ anew instead")
-    command(inside, where)
-    command(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
-    command(results)
-    text = "few and small measurements, to see that it runs; nothing is kept"
-    command(bench).add_argument("--quick", action="store_true", help=text)
-    text = "write what is missing as empty entries into the catalog"
-    command(translations).add_argument("--update", action="store_true", help=text)
-    command(book, where, profile, fresh)
-    command(pdf, where, profile, fresh)
-    return top
+    made.add(results)
+    return made
 
 
 def data(options) -> None:
@@ -236,36 +203,15 @@ def record(options) -> None:
 
 def keep_weights(run, data) -> None:
     """Record the weights of a trained CNN in one byte each, and print what that costs on PublicTest."""
-    from hw3 import demo, runs, train
+    from hw3 import runs, train
 
     model, public = runs.load_model("cnn", data, run.recipe), data.only("PublicTest")
     about = {"label": run.label(), "architecture": run.recipe.architecture, "part": "PublicTest", "n": len(public)}
-    for name, network in (("hits", model), ("hits in one byte", demo.rounded(model))):
+    for name, network in (("hits", model), ("hits in one byte", runs.rounded(model))):
         about[name] = int((train.predict(network, public.images).argmax(1) == public.labels).sum())
     runs.save_small(model, about)
     said = "weights of seed {}: PublicTest {hits:,} of {n:,} right, in one byte {hits in one byte:,}"
     print(said.format(run.recipe.seed, **about))
-
-
-def audit(options) -> None:
-    """Count FER2013's repeated pictures again, and compare with the recorded counts."""
-    from hw3 import audit
-
-    audit.again(faces.find(options.data), options.record)
-
-
-def inside(options) -> None:
-    """Look into the recorded CNN on PrivateTest, and record what is found (some minutes)."""
-    from hw3 import inside
-
-    print(f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}")
-
-
-def votes(options) -> None:
-    """Record FER+'s votes for PublicTest and PrivateTest."""
-    from hw3 import votes
-
-    print(f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}")
 
 
 def results(options) -> None:
@@ -284,82 +230,13 @@ def results(options) -> None:
             print(" ".join([f"made by: {on}python -m hw3 record {name} {size} --data fer2013.csv", *sets]))
 
 
-def bench(options) -> None:
-    """Measure training steps and the loading of train.csv; unless quick, keep the figures under results/bench/."""
-    from hw3 import bench
-
-    bench.run(quick=options.quick)
-
-
-def book(options) -> None:
-    """Run the chapters and build the HTML (what `make book` calls)."""
-    from hw3.press.book import build
-
-    build(options.profile, options.data, options.fresh)
-
-
-def translations(options) -> None:
-    """List what the Chinese edition of the built book lacks, and what its catalog has in vain.
-
-    Raises ValueError where there is any of either.
-    """
-    from hw3.press import translate
-
-    translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
-    for kind, found in (("missing", missing), ("stale", stale)):
-        for english, where in found.items():
-            print(f"{kind}: {english}\n    {where}")
-    if options.update:
-        translate.update(missing, translator.met)
-    if missing or stale:
-        raise ValueError(f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale")
-    print(f"{len(translate.read_catalog())} translations, none missing, none stale")
-
-
-def pdf(options) -> None:
-    """Build the book, then print it into one PDF through Chromium (what `make pdf` calls)."""
-    from hw3.press.pdf import build
-
-    build(options.profile, options.data, options.fresh)
-
-
-def check_backend() -> None:
-    """Raise ValueError, in one line, unless KERAS_BACKEND names a backend that is installed; imports none."""
-    backend = os.environ["KERAS_BACKEND"]
-    if backend not in ("tensorflow", "jax", "torch"):
-        raise ValueError(f"KERAS_BACKEND is {backend!r}: name tensorflow or jax, or leave it out")
-    if not find_spec(backend):
-        raise ValueError(f"KERAS_BACKEND is {backend!r}, which is not installed: install it, or leave KERAS_BACKEND out")
-
-
 def main(arguments=None) -> None:
-    """Run a command; turn every expected error into one line on stderr and exit status 1."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed, as in >&-: the next file to be opened would get what is printed
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names of files may be of any letters
-    options = parser().parse_args(arguments)
-    try:
-        check_backend()
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has enough, as in `results | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(options.run not in (results, data))  # of the others something may not have been made
-    except KeyboardInterrupt:
-        sys.exit("hw3: interrupted; start it again to go on")
-    except (ValueError, RuntimeError, OSError, ImportError) as error:  # FacesError is a ValueError, BuildError a RuntimeError
-        if isinstance(error, OSError) and error.errno:  # what the system refused; libraries wrap it in many words
-            error = f"{os.strerror(error.errno)}: {error.filename or 'while writing to ' + str(build_dir())}; {todo(error.errno)}"
-        sys.exit(f"hw3: {error}" if not str(error).count("\n") else str(error))
-
-
-def todo(code: int) -> str:
-    """Return what to do about an error of the system."""
-    elsewhere = "or name another folder in the environment variable HW3_BUILD"
-    known = {errno.ENOSPC: f"free some space, {elsewhere}", errno.EROFS: f"make it writable, {elsewhere}"}
-    return known.get(code, "check the path and its permissions")
+    """Run a command; a word that has moved to another package is answered with one line that names it."""
+    words = sys.argv[1:] if arguments is None else arguments
+    for package, moved in MOVED.items():
+        if words and words[0] in moved:
+            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {' '.join(words)}")
+    commands().run(words)
 
 
 if __name__ == "__main__":

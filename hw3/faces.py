@@ -161,7 +161,7 @@ def picture(path: str | Path) -> np.ndarray:
 
 def drawn(n: int = 10_000, seed: int = 0) -> Faces:
     """Return n drawn faces, the same for the same seed: 80% Training, 10% PublicTest, 10% PrivateTest, in this order."""
-    from hw3 import drawn as painter
+    from hw3.sources import drawn as painter
 
     def make():
         images, labels, _ = painter.draw(n, seed)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 from sklearn import metrics as sk
 
 from hw3.faces import EMOTIONS
@@ -111,131 +111,7 @@ def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
 
-BINS = 15  # of confidence, equally wide
-
-
-def bins_of(confidence: np.ndarray, bins: int) -> np.ndarray:
-    """Return the number of the bin, from 0, that each confidence (n,) in [0, 1] falls into."""
-    return np.minimum((confidence * bins).astype(int), bins - 1)
-
-
-def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """Return, of the predictions in each of so many equal bins of confidence, their mean confidence, accuracy and n.
-
-    The confidence of a prediction is its probability, the highest of the seven (n, 7). Bins without predictions are left out.
-    Accuracy has its Wilson interval. Source: Guo et al. 2017, arXiv 1706.04599.
-    """
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    number = bins_of(confidence, bins)
-    rows = []
-    for b in np.unique(number):
-        inside = number == b
-        rows.append((confidence[inside].mean(), *proportion(right[inside].sum(), inside.sum()), inside.sum()))
-    return pd.DataFrame(rows, columns=["confidence", "accuracy", "low", "high", "n"])
-
-
-def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error of `calibration`: the mean gap of confidence and accuracy of the bins, weighted by n.
-
-    right (n,) is true or 1 where a prediction is right, confidence (n,) its probability.
-    """
-    return float(np.abs(np.bincount(bins_of(confidence, bins), confidence - right)).sum() / len(right))
-
-
-def chance_error(confidence: np.ndarray, n: int = 1000, seed: int = 0) -> float:
-    """Return the mean calibration error over n draws in which each prediction is right with exactly its confidence (n,).
-
-    It is what chance alone makes of a perfectly calibrated network on so few images.
-    """
-    draws = np.random.default_rng(seed).random((n, len(confidence))) < confidence
-    return float(np.mean([calibration_error(right, confidence) for right in draws]))
-
-
-def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities (n, 7) with their logarithms divided by a temperature, normalized: above 1 less sure, below surer."""
-    scaled = np.clip(probabilities, 1e-7, 1) ** (1 / temperature)  # a recorded probability may be 0 as float16
-    return scaled / scaled.sum(1, keepdims=True)
-
-
-def best_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the temperature, from 0.1 to 10, at which the labels (n,) are most likely by probabilities (n, 7).
-
-    Fit it on other images than those that it is judged on. It changes no answer. Source: Guo et al. 2017, arXiv 1706.04599.
-    """
-
-    def loss(log):
-        return sk.log_loss(labels, at_temperature(probabilities, np.exp(log)), labels=range(N_CLASSES))
-
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=np.log((0.1, 10)), method="bounded").x))
-
-
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
-
-
-def pair_excess(i: int, j: int) -> Callable:
-    """Return the statistic "rate of the pair i, j minus the mean rate of all other pairs", on counts (..., 7, 7)."""
-
-    a, b = np.triu_indices(N_CLASSES, 1)
-    this = list(zip(a, b, strict=True)).index((min(i, j), max(i, j)))
-
-    def statistic(counts):
-        n = counts.sum(-1)
-        rates = (counts[..., a, b] + counts[..., b, a]) / (n[..., a] + n[..., b])
-        return rates[..., this] - (rates.sum(-1) - rates[..., this]) / (len(a) - 1)
-
-    return statistic
-
-
-def recalls(counts: np.ndarray) -> np.ndarray:
-    """Return the recall of each emotion (..., 7) of counts (..., 7, 7)."""
-    return np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)
-
-
-def recall_excess(i: int) -> Callable:
-    """Return the statistic "recall of i minus the mean recall of the other emotions"."""
-    return lambda counts: recalls(counts)[..., i] - np.delete(recalls(counts), i, -1).mean(-1)
-
-
-def drift_excess(i: int, j: int) -> Callable:
-    """Return the statistic "share of i taken for j minus the mean share of i taken for each other wrong emotion"."""
-    others = [c for c in range(N_CLASSES) if c not in (i, j)]
-
-    def statistic(counts):
-        row = counts[..., i, :] / counts[..., i, :].sum(-1, keepdims=True)
-        return row[..., j] - row[..., others].mean(-1)
-
-    return statistic
-
-
-def lowest_margin(i: int) -> Callable:
-    """Return the statistic "lowest recall of the other emotions minus the recall of i": positive where i is the worst."""
-    return lambda counts: np.delete(recalls(counts), i, -1).min(-1) - recalls(counts)[..., i]
-
-
-def highest_margin(*tops: int) -> Callable:
-    """Return the statistic "lowest recall of tops minus the highest recall of the rest": positive where tops are the best."""
-    return lambda counts: recalls(counts)[..., tops].min(-1) - np.delete(recalls(counts), tops, -1).max(-1)
-
-
-def pairs(first: int, *others: int) -> dict[str, Callable]:
-    """Return the pair statistics of one emotion with each of the others, by name."""
-    return {f"{EMOTIONS[first]} – {EMOTIONS[o]}": pair_excess(first, o) for o in others}  # noqa: RUF001
-
-
-# The original's six observations, and for each the statistics of a confusion matrix that must all be positive for it to hold.
-OBSERVATIONS = {
-    "Fear is easily confused with Sad, Neutral and Angry": pairs(FEAR, SAD, NEUTRAL, ANGRY),
-    "Sad and Neutral are easily confused": pairs(SAD, NEUTRAL),
-    "Angry is easily confused with Sad and Neutral": pairs(ANGRY, SAD, NEUTRAL),
-    "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral": {
-        "recall of Neutral": recall_excess(NEUTRAL),
-        **{f"{EMOTIONS[i]} taken for Neutral": drift_excess(i, NEUTRAL) for i in (FEAR, SAD, ANGRY)},
-    },
-    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": lowest_margin(FEAR)},
-    "Disgust and Happy have the highest accuracy": {
-        "lower of the two minus the best other recall": highest_margin(DISGUST, HAPPY)
-    },
-}
 
 
 def verdict(low: np.ndarray, high: np.ndarray) -> str:

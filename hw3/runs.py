@@ -276,25 +276,6 @@ def recorded_names() -> list[str]:
     return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 
-ENSEMBLE = ("combined-cnn", "mild-cnn")  # whose recorded runs answer together
-
-
-def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return {"vote" and "mean": {part: (true labels, predicted labels)}} of runs that predicted the same faces.
-
-    "mean" averages the probabilities; "vote" takes the label that most members chose, of several such the one of higher mean.
-    Parts that not all members predicted for the same faces, such as held-out parts of different seeds, are left out.
-    """
-    first, result = members[0], {"vote": {}, "mean": {}}
-    for part, (rows, labels, _) in first.predictions.items():
-        if all(part in m.predictions and np.array_equal(m.predictions[part][0], rows) for m in members):
-            p = np.stack([m.predictions[part][2] for m in members])
-            votes = np.eye(p.shape[-1])[p.argmax(-1)].sum(0)
-            result["mean"][part] = labels, p.mean(0).argmax(1)
-            result["vote"][part] = labels, (votes + p.mean(0) / 2).argmax(1)
-    return result
-
-
 SMALL = RECORDED / "cnn.npz"
 
 
@@ -302,6 +283,15 @@ def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a kernel (..., outputs) rounded to int8, and the float32 scale (1, ..., outputs) of each output channel."""
     scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)), keepdims=True) / 127 + 1e-12
     return np.round(kernel / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def rounded(model):
+    """Return a Keras model like this one with its kernels rounded to one byte, as the page has them."""
+    from hw3.models import NETWORKS
+
+    small = NETWORKS[model.name]["original"]()
+    small.set_weights([np.multiply(*one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
+    return small
 
 
 def save_small(model, about: dict) -> None:

@@ -98,7 +98,7 @@ import json, os, socket
 who = {"user": os.getuid(), "interfaces": [name for _, name in socket.if_nameindex()]}
 who["status"] = open("/proc/self/status").read() if os.path.exists("/proc") else ""
 open("who.json", "w").write(json.dumps(who))
-from hw3.__main__ import main
+from press.__main__ import main
 if __name__ == "__main__":
     main(["book", "--profile", "smoke"])
 """

@@ -28,7 +28,7 @@ def start(build, *arguments):
     env = {k: v for k, v in os.environ.items() if k != "HW3_DATA"} | {"HW3_BUILD": str(build)}
     command = [sys.executable, "-c", "from hw3 import train; train.SAVE_EVERY = 0; from hw3.__main__ import main; main()"]
     if arguments[0] == "book":
-        command = [sys.executable, "-m", "hw3"]
+        command = [sys.executable, "-m", "press"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "start_new_session": True}
     return subprocess.Popen([*command, *map(str, arguments)], env=env, **options)
 

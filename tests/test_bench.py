@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import bench, faces, models, recipes, runs
+from beyond import bench
+from hw3 import faces, models, recipes, runs
 from hw3.disk import ROOT, build_dir
 
 needs_torch = pytest.mark.skipif(
@@ -84,7 +85,7 @@ def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monke
 
 
 def test_measuring_needs_no_library_for_figures():
-    code = "import sys, hw3.bench; print({'seaborn', 'plotly', 'hw3.plots'} & set(sys.modules))"
+    code = "import sys, beyond.bench; print({'seaborn', 'plotly', 'hw3.figures'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"
 

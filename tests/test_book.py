@@ -22,9 +22,9 @@ from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from hw3 import disk, plots
+from hw3 import disk, figures
 from hw3.disk import ROOT
-from hw3.press import book
+from press import book
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 
@@ -53,14 +53,14 @@ def test_chapter_is_clean_source(chapter):
 )
 def test_odd_file_names_reach_the_page_as_text(name):
     parser = create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "strikethrough"}), RendererHTML)
-    page = parser.render(f"Read from {plots.plain(name)} today.")
+    page = parser.render(f"Read from {figures.plain(name)} today.")
     assert re.findall(r"<[^>]*>", page) == ["<p>", "</p>"]
     assert html.unescape(page) == f"<p>Read from {name} today.</p>\n"
 
 
 def test_table_gives_words_the_left_and_long_ones_room_and_is_the_same_each_time():
     frame = pd.DataFrame({"run": ["a", "b"], "n": [1234, 5], "why": ["a <b>", "x" * 41], "p": ["1.5 (1 to 2)", "2"]})
-    made = plots.table(frame).to_html()
+    made = figures.table(frame).to_html()
     assert "<b>" not in made
     assert "1,234" in made
     styles = {" ".join(found) for found in re.findall(r"#T_\w+ +(\S+) \{\s*([^;}]*);\s*\}", made)}
@@ -68,8 +68,8 @@ def test_table_gives_words_the_left_and_long_ones_room_and_is_the_same_each_time
     assert not {".col1 text-align: left", ".col3 text-align: left"} & styles
     broken = {f"td.col{i} white-space: nowrap" for i in range(4)} - styles
     assert broken == {"td.col2 white-space: nowrap"}, "only the long text"
-    assert plots.table(frame).to_html() == made
-    short = plots.table(frame.drop(columns="why")).to_html()
+    assert figures.table(frame).to_html() == made
+    short = figures.table(frame.drop(columns="why")).to_html()
     assert "min-width" not in short
     assert short.count("white-space: nowrap") == 3
 
@@ -120,7 +120,7 @@ def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
 
 WORKING = """
 import os, signal, time
-from hw3.press import book
+from press import book
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in its background
 with book.workers(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
@@ -161,23 +161,24 @@ EDITS = {
     "hw3/faces.py": FACES,
     "hw3/train.py": FACES,
     "hw3/models.py": FACES | {"complexity"},
-    "hw3/claims.py": TESTED,
-    "hw3/complexity.py": TESTED | {"complexity", "speed"},
+    "beyond/claims.py": TESTED | {"inside"},
+    "beyond/ablation.py": {"results", "confusion"},
+    "hw3/complexity.py": TESTED | {"complexity", "speed", "inside"},
     "hw3/pca.py": TESTED | {"pca", "inside"},
-    "hw3/inside.py": {"inside"},
-    "hw3/audit.py": TESTED | {"audit", "results"},
-    "hw3/votes.py": {"humans"},
-    "hw3/calculator.html": FACES | {"complexity", "pca"},  # plots.py shows it
-    "hw3/cell.html": {"cnn", "dnn", "confusion", "results", "pca"},  # interactive.py shows it
-    "hw3/drawn.py": FACES,
-    "hw3/demo.py": {"try"},
-    "hw3/tfjs/tf-core.min.js": {"try"},
+    "beyond/inside.py": {"inside"},
+    "beyond/audit.py": TESTED | {"audit", "results", "inside"},
+    "beyond/votes.py": {"humans"},
+    "hw3/calculator.html": FACES | {"complexity", "pca"},  # figures.py shows it
+    "hw3/cell.html": FACES | {"complexity", "pca"},  # figures.py shows it
+    "hw3/sources/drawn.py": FACES,
+    "beyond/demo.py": {"try"},
+    "beyond/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py": set(),
-    "hw3/press/page.css": set(),
-    "hw3/press/translate.py": set(),
-    "hw3/press/language.html": set(),
+    "press/page.css": set(),
+    "press/translate.py": set(),
+    "press/language.html": set(),
     "book/locale/zh_TW.po": set(),
-    "results/audit/counts.json": TESTED | {"audit", "results"},
+    "results/audit/counts.json": TESTED | {"audit", "results", "inside"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
@@ -187,7 +188,7 @@ EDITS = {
 
 
 def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
-    for part in ("hw3", "results", "book"):
+    for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
     monkeypatch.setattr(book, "ROOT", tmp_path)
@@ -234,7 +235,7 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     built_once = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
-    files = (*book.SETTINGS, "hw3/__init__.py", *(f"hw3/press/{name}" for name in ("page.py", "page.css", "language.html")))
+    files = (*book.SETTINGS, "hw3/__init__.py", *(f"press/{name}" for name in ("page.py", "page.css", "language.html")))
     (settings / "results").mkdir(parents=True)
     for name in files:
         (settings / name).parent.mkdir(parents=True, exist_ok=True)

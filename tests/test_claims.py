@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hw3 import audit, claims, complexity, metrics, original, pca
-from hw3.claims import Claim, Evidence
+from beyond import audit, claims
+from beyond.claims import Claim, Evidence
+from hw3 import complexity, original, pca
 from hw3.disk import ROOT
 
 
@@ -115,7 +116,7 @@ def test_every_stated_number_is_covered():
     stated = [stated for _, stated, _ in by_question["1"]]
     assert set(original.CNN_LAYERS) | {6_040_327, 6_036_871, 3456, "69%"} <= set(stated)
     assert numbers["The DNN's parameters in all"][0] == ("all", 6_036_839, 6_036_839)
-    assert sum(c.question == "3" for c in claims.CLAIMS) == len(metrics.OBSERVATIONS) + 1
+    assert sum(c.question == "3" for c in claims.CLAIMS) == len(claims.OBSERVATIONS) + 1
 
 
 def test_an_emotion_without_faces_is_said():

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from hw3 import __main__ as cli
-from hw3 import faces, models, runs
+from hw3 import commands, faces, models, runs
 from hw3.disk import ROOT
-from hw3.press import book, translate
 from hw3.recipes import recipe
+from press import __main__ as press
+from press import book, translate
 
 
 def write_train(path, rows=40, seed=0):
@@ -31,8 +32,9 @@ def write_train(path, rows=40, seed=0):
 
 def fails(capsys, *arguments):
     """Run a command that must fail; return its one line."""
+    main = press.main if arguments[0] in ("book", "translations") else cli.main
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     line = stopped.value.code
     assert isinstance(line, str), "exit status 1 and a message"
     assert line.startswith("hw3: ")
@@ -79,7 +81,7 @@ def test_an_empty_path_is_refused_not_taken_for_the_drawn_faces(capsys):
 
 
 def test_unknown_and_missing_backends_are_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(commands, "find_spec", lambda name: None)
     for backend, said in (("nonsense", "name tensorflow or jax"), ("torch", "not installed")):
         monkeypatch.setenv("KERAS_BACKEND", backend)
         assert said in fails(capsys, "results")
@@ -149,7 +151,7 @@ def test_broken_settings_are_one_line(tmp_path, capsys, monkeypatch):
 
 def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "book", tmp_path / "book")
-    for name in ("hw3", "results", "_config.yml", "_toc.yml"):
+    for name in ("hw3", "beyond", "press", "results", "_config.yml", "_toc.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setattr(translate, "ROOT", tmp_path)
     texts = translate.source_texts()
@@ -344,7 +346,7 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
         line.partition(": ")[2].partition("python -m hw3 record ") for line in out.splitlines() if line.startswith("made by: ")
     ]
     made = [["record", *words.split()] for _, _, words in commands]
-    told = [cli.parser().parse_args(words) for words in made]
+    told = [cli.commands().top.parse_args(words) for words in made]
     found = [run for name in names for run in runs.recorded(name)]
     for options, run in zip(told, found, strict=True):  # each command, read as if typed, gives the run's own recipe
         options.recipe = options.name.removesuffix(f"-{run.network}")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import complexity, models, plots, recipes
+from hw3 import complexity, figures, models, recipes
 
 A, B = complexity.LAYERS["A"], complexity.LAYERS["B"]
 GEOMETRIES = [(8, 2, 0, 3), (3, 2, 0, 2), (5, 3, 1, 1), (7, 3, 0, 2), (6, 3, 1, 2), (4, 1, 0, 1), (5, 5, 2, 3), (1, 3, 1, 1)]
@@ -158,7 +158,7 @@ def test_every_size_is_measured_and_drawn(monkeypatch):
     assert list(times["multiplications"]) == [9 * n**2 * c**2 for n, c in zip(times["n"], times["C"], strict=True)]
     assert (times["seconds"] > 0).all()
     slopes = {axis: complexity.loglog_slope(rows[axis], rows["seconds"]) for axis, rows in times.groupby("varied", sort=False)}
-    for ax, axis in zip(plots.timing(times, slopes).axes, ("n", "C"), strict=True):
+    for ax, axis in zip(figures.timing(times, slopes).axes, ("n", "C"), strict=True):
         measured = ax.lines[0]
         assert tuple(measured.get_xdata()) == sizes[axis]
         np.testing.assert_allclose(measured.get_ydata(), 1e3 * times.loc[times["varied"] == axis, "seconds"])
@@ -166,7 +166,7 @@ def test_every_size_is_measured_and_drawn(monkeypatch):
 
 def test_the_bars_of_the_layers_are_their_shares():
     table = complexity.layer_table(models.cnn())
-    figure = plots.layer_costs(table)
+    figure = figures.layer_costs(table)
     for ax, column in zip(figure.axes, ("parameters", "multiply-adds"), strict=True):
         rows = table[table["multiply-adds"] > 0]
         widths = [bar.get_width() for bar in ax.containers[0]]
@@ -175,7 +175,7 @@ def test_the_bars_of_the_layers_are_their_shares():
 
 def calculator():
     """Return the HTML of the calculator, which starts with layer A."""
-    return plots.calculator({"p": 0, **A}, complexity.convolution_cost(**A)).data
+    return figures.calculator({"p": 0, **A}, complexity.convolution_cost(**A)).data
 
 
 def in_page(cases):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw3.drawn import BLOCK, COUNTS, EXPRESSIONS, NEUTRAL, TRAITS, UNITS, activations, draw
+from hw3.sources.drawn import BLOCK, COUNTS, EXPRESSIONS, NEUTRAL, TRAITS, UNITS, activations, draw
 
 MANY = 96  # faces: enough for an average over poses, drawn in a few hundredths of a second
 

@@ -2,7 +2,7 @@
 
 from test_page import FIRST, broken, browser, html, look, opened  # noqa: F401  fixtures too
 
-from hw3.press import book
+from press import book
 
 AXE_IN_CHINESE = ("index", "try")  # the others have the English pages' structure, which axe-core reads there
 

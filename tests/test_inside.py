@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from keras import layers, ops
 
-from hw3 import drawn, faces, inside, models, plots, runs, train
+from beyond import inside
+from beyond.inside import BANDS
+from hw3 import faces, models, runs, train
 from hw3.disk import digest
-from hw3.inside import BANDS
 from hw3.metrics import FEAR, HAPPY, NEUTRAL, SAD
+from hw3.sources import drawn
 
 
 def network(*parts, side=48):
@@ -248,7 +250,7 @@ def test_names_of_crowded_pairs_do_not_overlap():
     table = pd.DataFrame(
         {"pair": [f"pair {i}" for i in range(6)], "distance": distance, "rate": rate, "claimed": [True] * 5 + [False]}
     )
-    ax = plots.pairs_apart(table).axes[0]
+    ax = inside.pairs_apart(table).axes[0]
     boxes = [text.get_window_extent() for text in ax.texts]
     assert [text.get_text() for text in ax.texts] == [f"pair {i}" for i in range(5)]
     assert [box.count_overlaps(boxes) for box in boxes] == [1] * 5, "each overlaps itself only"
@@ -256,7 +258,7 @@ def test_names_of_crowded_pairs_do_not_overlap():
 
 def test_names_of_emotions_whose_middles_lie_together_do_not_overlap():
     points = np.random.default_rng(0).normal(size=(140, 2))  # seven emotions in one cloud
-    for ax in plots.class_maps({"one": points, "two": points}, np.arange(140) % 7, faces.EMOTIONS, [(0, 1)]).axes:
+    for ax in inside.class_maps({"one": points, "two": points}, np.arange(140) % 7, faces.EMOTIONS, [(0, 1)]).axes:
         boxes = [text.get_window_extent() for text in ax.texts]
         assert [text.get_text() for text in ax.texts] == list(faces.EMOTIONS)
         assert [box.count_overlaps(boxes) for box in boxes] == [1] * 7

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hw3 import interactive, metrics, plots
+from hw3 import figures, metrics
 from hw3.faces import EMOTIONS
-from hw3.interactive import SHOWN
+from hw3.figures import SHOWN
 
 HISTORIES = {
     "first": {"loss": [2.0, 1.5], "val_loss": [1.9, 1.4], "accuracy": [0.2, 0.3], "val_accuracy": [0.25, 0.35]},
@@ -33,7 +33,7 @@ def counted():
 def test_matrix_holds_count_share_interval_and_note(counted):
     labels, probabilities, _ = counted
     cells = metrics.cells(metrics.confusion(labels, probabilities.argmax(1)))
-    shown = interactive.confusion_matrix(cells, EMOTIONS, "a title", "a note")
+    shown = figures.confusion_matrix(cells, EMOTIONS, "a title", "a note")
     matrix = shown.figure.data[0]
     assert np.array(matrix.z, float)[0] == pytest.approx([2 / 14, 0, 0, 0, 12 / 14, 0, 0], abs=1e-4)
     assert np.isnan(np.array(matrix.z, float)[1]).all()
@@ -50,7 +50,7 @@ def test_matrix_holds_count_share_interval_and_note(counted):
 
 def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
     labels, probabilities, images = counted
-    sheet = Image.open(io.BytesIO(base64.b64decode(interactive._face_sheet(7, labels, probabilities, images)))).convert("L")
+    sheet = Image.open(io.BytesIO(base64.b64decode(figures._face_sheet(7, labels, probabilities, images)))).convert("L")
     seen = np.asarray(sheet).reshape(7, 7, 48, SHOWN, 48)[:, :, 24, :, 24].astype(int)
     assert seen[0, 4] == pytest.approx([16 * i for i in (11, 10, 9, 8, 7, 6)], abs=6)
     assert seen[0, 0] == pytest.approx([16 * 13, 16 * 12, 0, 0, 0, 0], abs=6)
@@ -59,7 +59,7 @@ def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
 
 
 def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_run_in_both_panels():
-    shown = interactive.history_curves(HISTORIES, "a note")
+    shown = figures.history_curves(HISTORIES, "a note")
     lines = {(t.name, t.hovertemplate.split(", ")[1].split("<")[0], t.yaxis): t for t in shown.figure.data}
     for name, history in HISTORIES.items():
         for part, prefix in (("held-out", "val_"), ("training", "")):
@@ -72,7 +72,7 @@ def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_ru
     assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
     assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
     assert shown.figure.layout.yaxis2.rangemode == "tozero", "so that a difference of hundredths does not look large"
-    assert plots.history_curves(HISTORIES).axes[1].get_ylim()[0] == 0
+    assert figures.history_picture(HISTORIES).axes[1].get_ylim()[0] == 0
     assert "held-out accuracy from 25.0% to 35.0%" in shown.label
 
 
@@ -81,7 +81,7 @@ def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces
     parts = {part: (np.arange(4), np.array(y, np.uint8), np.zeros((4, 7))) for part, y in labels.items()}
     runs = [SimpleNamespace(history=h, predictions=parts, label=lambda: "a run") for h in HISTORIES.values()]
     runs[1].predictions = None
-    shown = interactive.training_curves(dict(zip("ab", runs, strict=True))).figure
+    shown = figures.training_curves(dict(zip("ab", runs, strict=True))).figure
     (line,) = shown.layout.shapes
     assert line.y0 == line.y1 == 4 / 7
     assert "most frequent emotion" in [note.text for note in shown.layout.annotations]
@@ -90,12 +90,12 @@ def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces
 @pytest.mark.parametrize(("accuracy", "anchor"), [(0.1, "bottom"), (0.2, "top"), (0.5, "bottom")])
 def test_the_name_of_the_line_stands_clear_of_the_curves(accuracy, anchor):
     flat = {key: [accuracy] * 8 for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
-    (name,) = interactive.history_curves({"a": flat}).figure.layout.annotations  # of the line at one in seven
+    (name,) = figures.history_curves({"a": flat}).figure.layout.annotations  # of the line at one in seven
     assert name.yanchor == anchor
 
 
 def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():
-    first, again = (interactive.history_curves(HISTORIES, "note")._repr_mimebundle_() for _ in range(2))
+    first, again = (figures.history_curves(HISTORIES, "note")._repr_mimebundle_() for _ in range(2))
     assert first == again
     assert "bdata" not in first["text/html"]
 
@@ -106,6 +106,6 @@ def test_words_from_outside_are_text_in_the_page():
     picture = Figure()
     picture.subplots()
     picture.set_label('a "label" <b>')
-    page = interactive.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()["text/html"]
+    page = figures.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()["text/html"]
     assert len(re.findall('="a &quot;label&quot; &lt;b&gt;"', page)) == 2
     assert "<script>note" not in page

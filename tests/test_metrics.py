@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hw3 import metrics, plots
+from beyond import ablation, claims
+from hw3 import metrics
 from hw3.metrics import DISGUST, FEAR, HAPPY, SAD
 
 LABELS = np.array([0, 0, 0, 1, 3, 3])
@@ -87,7 +88,7 @@ def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(se
     """The recall of one emotion has an exact interval, since its share is drawn from a beta distribution."""
     counts, level = np.diag([30] * 7) + 10, 1 - 0.05 / 18
     monkeypatch.setattr(metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed))
-    _, low, high = metrics.spread(lambda c: metrics.recalls(c)[..., 0], counts, level)
+    _, low, high = metrics.spread(lambda c: claims.recalls(c)[..., 0], counts, level)
     exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
     assert exact[0] - 0.02 < low < exact[0]
     assert exact[1] < high < exact[1] + 0.02
@@ -110,17 +111,17 @@ def both(a, b, share):
 
 def test_statistics_by_hand():
     counts = world(100, **both("FEAR", "SAD", 0.25))
-    assert metrics.pair_excess(FEAR, SAD)(counts) == pytest.approx(0.25 - 0.05)
-    assert metrics.recall_excess(HAPPY)(counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
-    assert metrics.drift_excess(FEAR, SAD)(counts) == pytest.approx(0.20)
-    assert metrics.lowest_margin(FEAR)(counts) == pytest.approx(0)
-    assert metrics.highest_margin(DISGUST, HAPPY)(counts) == pytest.approx(0)
+    assert claims.pair_excess(FEAR, SAD)(counts) == pytest.approx(0.25 - 0.05)
+    assert claims.recall_excess(HAPPY)(counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
+    assert claims.drift_excess(FEAR, SAD)(counts) == pytest.approx(0.20)
+    assert claims.lowest_margin(FEAR)(counts) == pytest.approx(0)
+    assert claims.highest_margin(DISGUST, HAPPY)(counts) == pytest.approx(0)
 
 
 def judged(counts, tests=12):
     """Return verdict, deciding statistic, value, low and high of each observation, at a level for so many tests."""
     level = 1 - 0.05 / tests
-    found = metrics.OBSERVATIONS.values()
+    found = claims.OBSERVATIONS.values()
     return [metrics.decide({k: metrics.spread(s, counts, level) for k, s in statistics.items()}) for statistics in found]
 
 
@@ -174,35 +175,35 @@ def test_calibration_by_hand():
     p[:, 0] = (0.9, 0.95, 0.5, 0.52)
     p[:, 1] = 1 - p[:, 0]
     labels = np.array([0, 1, 0, 0])  # of the two sure predictions one is right, of the two unsure ones both are
-    table = metrics.calibration(labels, p, bins=10)
+    table = ablation.calibration(labels, p, bins=10)
     assert table["n"].tolist() == [2, 2]
     np.testing.assert_allclose(table["confidence"], [0.51, 0.925])
     assert table["accuracy"].tolist() == [1, 0.5]
-    assert metrics.calibration_error(p.argmax(1) == labels, p.max(1), bins=10) == pytest.approx((0.49 + 0.425) / 2)
+    assert ablation.calibration_error(p.argmax(1) == labels, p.max(1), bins=10) == pytest.approx((0.49 + 0.425) / 2)
 
 
 def test_a_perfect_and_sure_network_is_calibrated():
-    assert metrics.calibration_error(np.full(7, True), np.ones(7)) == 0
-    assert metrics.chance_error(np.ones(7)) == 0
+    assert ablation.calibration_error(np.full(7, True), np.ones(7)) == 0
+    assert ablation.chance_error(np.ones(7)) == 0
 
 
 def test_chance_alone_shows_an_error_that_falls_with_more_images():
     # One bin of confidence 1/2: the mean distance of a share of n from 1/2 is sqrt(1 / (2 pi n)) for large n.
     for n in (400, 1600):
-        assert metrics.chance_error(np.full(n, 0.5)) == pytest.approx(np.sqrt(1 / (2 * np.pi * n)), rel=0.1)
+        assert ablation.chance_error(np.full(n, 0.5)) == pytest.approx(np.sqrt(1 / (2 * np.pi * n)), rel=0.1)
 
 
 def test_temperature_is_found_again_and_changes_no_answer():
     rng = np.random.default_rng(0)
     true = rng.dirichlet(np.ones(7), 20_000)
     labels = (true.cumsum(1) > rng.random((len(true), 1))).argmax(1)  # drawn from these probabilities
-    assert metrics.best_temperature(labels, true) == pytest.approx(1, abs=0.03)
+    assert ablation.best_temperature(labels, true) == pytest.approx(1, abs=0.03)
     for t in (0.5, 2.0):
-        told = metrics.at_temperature(true, t)
-        assert metrics.best_temperature(labels, told) == pytest.approx(1 / t, rel=0.03), "the temperature that undoes it"
+        told = ablation.at_temperature(true, t)
+        assert ablation.best_temperature(labels, told) == pytest.approx(1 / t, rel=0.03), "the temperature that undoes it"
         assert np.array_equal(told.argmax(1), true.argmax(1))
         np.testing.assert_allclose(told.sum(1), 1)
-    np.testing.assert_allclose(metrics.at_temperature(np.array([[0.8, 0.2, 0, 0, 0, 0, 0]]), 0.5)[0, :2], [16 / 17, 1 / 17])
+    np.testing.assert_allclose(ablation.at_temperature(np.array([[0.8, 0.2, 0, 0, 0, 0, 0]]), 0.5)[0, :2], [16 / 17, 1 / 17])
 
 
 def test_a_table_says_percent_with_wilsons_interval():
@@ -211,5 +212,5 @@ def test_a_table_says_percent_with_wilsons_interval():
 
 def test_bins_of_a_few_faces_are_not_drawn():
     table = pd.DataFrame({"confidence": [0.2, 0.5], "accuracy": [1.0, 0.5], "low": [0.2, 0.4], "high": [1.0, 0.6]})
-    line = plots.reliability({"": {"CNN": table.assign(n=[plots.FEW - 1, plots.FEW])}}).axes[0].lines[1]
+    line = ablation.reliability({"": {"CNN": table.assign(n=[ablation.FEW - 1, ablation.FEW])}}).axes[0].lines[1]
     assert list(line.get_xdata()) == [0.5]

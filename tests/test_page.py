@@ -17,7 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from hw3 import complexity, metrics, runs
 from hw3.faces import EMOTIONS
-from hw3.press import book, page
+from press import book, page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--host-resolver-rules=MAP * ~NOTFOUND"]  # no host to reach

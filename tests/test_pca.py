@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from hw3 import interactive, pca
-from hw3.press.page import FIGURE
+from hw3 import figures, pca
+from press.page import FIGURE
 
 X = pca.SAMPLES
 
@@ -126,7 +126,7 @@ def test_latex_writes_rows_and_columns():
 def test_the_plot_in_space_holds_samples_residuals_and_plane_and_asks_no_other_host():
     values, axes = pca.principal_axes(pca.covariance(X))
     rebuilt = pca.reconstruct(X, axes)
-    shown = interactive.pca_space(X, X.mean(axis=0), axes, rebuilt, np.sqrt(values))
+    shown = figures.pca_space(X, X.mean(axis=0), axes, rebuilt, np.sqrt(values))
     traces = {trace.name: trace for trace in shown.figure.data}
     points = {name: np.stack([t.x, t.y, t.z], axis=1).astype(float) for name, t in traces.items()}
     np.testing.assert_array_equal(points["samples"], X)

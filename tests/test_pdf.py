@@ -11,11 +11,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from hw3 import __main__ as cli
 from hw3 import faces, runs
-from hw3.press import book, pdf
-from hw3.press.book import BuildError
 from hw3.runs import ROOT
+from press import __main__ as cli
+from press import book, pdf
+from press.book import BuildError
 
 FACTS = {"data": "three drawn <faces>", "profile": "smoke", "device": "an abacus", "date": "2018-05-01"}
 HEADINGS = [  # level, title

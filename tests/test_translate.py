@@ -12,8 +12,8 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 
 from hw3 import disk
-from hw3.press import book, page, translate
-from hw3.press.translate import HOLE, Pairs, Translator, check, translate_html
+from press import book, page, translate
+from press.translate import HOLE, Pairs, Translator, check, translate_html
 
 CATALOG = {
     "Happy": "高興",
@@ -188,7 +188,7 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
 
 
 def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(tmp_path, monkeypatch):
-    for part in ("hw3", "book"):
+    for part in ("hw3", "beyond", "press", "book"):
         shutil.copytree(disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "results").mkdir()
     for name in book.SETTINGS:
@@ -206,8 +206,8 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(tm
     monkeypatch.setattr(book, "jupyter_book", jupyter_book)
     monkeypatch.setattr(translate, "write_concrete", lambda folder: 0)
     for name, expected in {
-        "book/locale/zh_TW.po": ["source", "source-zh"], "hw3/press/translate.py": ["source-zh"],
-        "hw3/press/page.css": ["source-zh"], "README.md": ["source", "source-zh"],
+        "book/locale/zh_TW.po": ["source", "source-zh"], "press/translate.py": ["source-zh"],
+        "press/page.css": ["source-zh"], "README.md": ["source", "source-zh"],
     }.items():  # fmt: skip
         builds.clear()
         for _ in range(2):
@@ -267,7 +267,7 @@ def test_pages_say_their_language_and_lead_to_each_other(built, editions):
 def test_nothing_of_the_smoke_book_is_missing_or_stale(built, monkeypatch):
     """What CI asks of `make book` too: python -m hw3 translations."""
     monkeypatch.setenv("HW3_BUILD", str(built[0]))
-    command = [sys.executable, "-m", "hw3", "translations"]
+    command = [sys.executable, "-m", "press", "translations"]
     said = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=disk.ROOT)
     assert said.returncode == 0, said.stdout + said.stderr
 

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from test_page import browser, html, opened  # noqa: F401  two are fixtures
 
-from hw3 import demo, disk, drawn, faces, models, recipes, runs, train
+from beyond import demo
+from hw3 import disk, faces, models, recipes, runs, train
+from hw3.sources import drawn
 
 CLASSIFY = "async ([name, gray]) => [...(await hw3Try.network(name))(Uint8Array.from(gray))]"
 SHARES = "root => [...root.querySelectorAll('.share')].map(e => parseFloat(e.textContent) / 100)"
@@ -281,11 +283,11 @@ def test_shipped_network_is_small_and_has_the_layers_in_order():
 
 def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
     network = models.cnn()
-    small = demo.rounded(network)
+    small = runs.rounded(network)
     for before, after in zip(network.get_weights(), small.get_weights(), strict=True):
         step = np.abs(before).max(axis=tuple(range(before.ndim - 1)), keepdims=True) / 127 if before.ndim > 1 else 0
         assert (np.abs(before - after) <= 0.501 * step).all()
-    again = demo.rounded(small)
+    again = runs.rounded(small)
     for once, twice in zip(small.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(twice, once, rtol=1e-5, atol=1e-7)
 
@@ -294,7 +296,7 @@ def test_what_the_page_cannot_run_is_refused_in_one_line():
     network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.GlobalAveragePooling2D(name="mean")])
     with pytest.raises(ValueError, match=r"^the demo cannot run layer mean \(GlobalAveragePooling2D\): teach it to"):
         demo.pack(network)
-    with pytest.raises(ValueError, match=r"no JavaScript for this in hw3/drawn\.py: "):
+    with pytest.raises(ValueError, match=r"no JavaScript for this in hw3/sources/drawn\.py: "):
         demo.javascript([drawn._fit])
 
 

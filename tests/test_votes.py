@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw3 import faces, votes
+from beyond import votes
+from beyond.votes import NONE
+from hw3 import faces
 from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
-from hw3.votes import NONE
 
 CONTEMPT = 7
 

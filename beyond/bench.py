@@ -245,13 +245,13 @@ def figure(result: dict):
     """Draw medians, with lines from minimum to maximum: images/s of the three ways to train, and seconds of reading."""
     import seaborn as sns
 
-    from hw3 import plots  # none of them is needed to measure
+    from hw3 import figures  # none of them is needed to measure
 
     steps = pd.DataFrame(result["steps"]).query("way != @PRODUCT").explode("seconds", ignore_index=True)
     steps["images/s"] = result["images"] / steps["seconds"].astype(float)
     steps["batch"] = steps["batch"].astype(str) + "\n" + steps["precision"].str.removeprefix("mixed_")
     read = pd.DataFrame(result["loading"]["seconds"]).melt(var_name="way", value_name="seconds")
-    figure, (left, right) = plots.panels(3, 1, 2)
+    figure, (left, right) = figures.panels(3, 1, 2)
     style = {"estimator": "median", "errorbar": ("pi", 100)}
     sns.barplot(steps, x="batch", y="images/s", hue="way", saturation=1, ax=left, **style).set_title("training")
     sns.move_legend(left, "lower left", bbox_to_anchor=(-0.2, 1.15), ncols=3, title=None, fontsize=8)
@@ -261,4 +261,4 @@ def figure(result: dict):
     told = [f"{way}: {rate:,.0f} (batch and precision {' '.join(batch.split())})" for (way, batch), rate in rates.items()]
     took = [f"{way}: {s:.2g} s" for way, s in read.groupby("way", sort=False)["seconds"].median().items()]
     label = f"Medians. Training, images a second: {'; '.join(told)}. Reading train.csv: {'; '.join(took)}."
-    return plots.labeled(figure, label, f"{result['device']}, {result['backend']}")
+    return figures.labeled(figure, label, f"{result['device']}, {result['backend']}")

@@ -25,8 +25,8 @@ from pypdf.generic import ArrayObject, ByteStringObject, Fit, NameObject, Number
 
 from hw3 import faces, recipes, runs
 from hw3.disk import build_dir, digest, locked, write_atomically
-from hw3.press import book
-from hw3.press.book import BuildError
+from press import book
+from press.book import BuildError
 
 MOST_BYTES = 5_000_000
 COLORS = (256, 64, 32)  # of a figure; the fewer ones where the PDF would be too large with more
@@ -246,7 +246,7 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
             break
     else:
         size, most = f"{len(finished) / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
-        raise BuildError(f"{target.name} would have {size}, more than {most}: lower DPI in hw3/press/pdf.py")
+        raise BuildError(f"{target.name} would have {size}, more than {most}: lower DPI in press/pdf.py")
     write_atomically(target, lambda file: file.write(finished))
     return len(pypdf.PdfReader(io.BytesIO(pdf)).pages)
 

@@ -5,7 +5,7 @@ for each row of fer2013.csv. They could answer ten things: the seven EMOTIONS an
 seven stay answers: a voter who gave one did not name an emotion, and a picture whose most frequent answer is one of them, or
 is shared by two, has no majority. Only where seven classes are compared with seven are they left out.
 
-Votes are (n, 10), whole numbers, in the order of ANSWERS. `python -m hw3 votes fer2013new.csv` records those
+Votes are (n, 10), whole numbers, in the order of ANSWERS. `python -m beyond votes fer2013new.csv` records those
 of PublicTest and PrivateTest in results/votes/test.npz, so that readers without FER2013 can set them beside recorded predictions.
 """
 

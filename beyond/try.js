@@ -1,4 +1,4 @@
-// The demo of the page "Try your face". hw3/demo.py puts before this: hw3, the tables of hw3/drawn.py, its painters, and
+// The demo of the page "Try your face". beyond/demo.py puts before this: hw3, the tables of hw3/sources/drawn.py, its painters, and
 // words, the names in them as the reader's language has them.
 const SIZE = hw3.size;
 const np = {
@@ -89,7 +89,7 @@ function halfScaled(gray, n, start, length) {
 const scaled = ({ width, height, data }, left, top, side) =>
   halfScaled(halfScaled(toGray(data), width, left, side), height, top, side);
 
-// A drawn face, as _picture and _photograph of hw3/drawn.py do it but for the hand in front: gray values of traits t and
+// A drawn face, as _picture and _photograph of hw3/sources/drawn.py do it but for the hand in front: gray values of traits t and
 // action units au; noise is 48 * 48 numbers from 0 to 1.
 function draw(t, au, noise) {
   const cos = Math.sqrt(1 - t.turn ** 2), sin = t.turn, middleX = SIZE / 2 - 0.5 + t.shift_x, middleY = SIZE / 2 + t.shift_y;

@@ -3,23 +3,29 @@
 A network is a list of built Keras layers up to the logits, which `layers` gives: so any of its parts can be asked for what it
 gives and for a gradient. Only `gradient` knows the backend. Faces go in as floats in [0, 1], shape (n, 48, 48, 1).
 
-`python -m hw3 inside --data fer2013.csv` looks into the recorded CNN on PrivateTest and records averages, predictions and
+`python -m beyond inside --data fer2013.csv` looks into the recorded CNN on PrivateTest and records averages, predictions and
 coordinates in results/inside/cnn.npz, never a picture.
 """
 
 import json
 from collections.abc import Callable
+from itertools import cycle
 
 import keras
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from keras import ops
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from scipy import ndimage
 
+from beyond import claims
 from hw3 import faces, metrics, pca, runs, train
 from hw3.disk import ROOT, digest, write_atomically
-from hw3.drawn import EXPRESSIONS
 from hw3.faces import EMOTIONS
+from hw3.figures import labeled, panels
+from hw3.sources.drawn import EXPRESSIONS
 
 RECORDED = ROOT / "results" / "inside" / "cnn.npz"
 LAST_MAPS, LAST_HIDDEN = "relu3_2", "relu_d2"  # of the CNN: 12x12 maps of 256 channels; 256 values
@@ -135,7 +141,7 @@ def predictions() -> dict[str, dict[str, int]]:
 
 def claimed() -> list[tuple[int, int]]:
     """Return the pairs of emotions, as codes, that the original's observations 1 to 3 name."""
-    names = {name for statistics in list(metrics.OBSERVATIONS.values())[:3] for name in statistics}
+    names = {name for statistics in list(claims.OBSERVATIONS.values())[:3] for name in statistics}
     return [tuple(EMOTIONS.index(e) for e in name.split()[::2]) for name in sorted(names)]
 
 
@@ -250,3 +256,102 @@ def record(data) -> int:
     arrays["about"] = np.array(json.dumps(about))
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))
     return len(private)
+
+
+# Figures
+
+
+def heat_maps(rows: dict, names, bands: dict, note: str = "") -> Figure:
+    """Draw maps (7, h, w) of where the network looks, one row of seven for each key, with lines around the bands of a face."""
+    figure, grid = panels(1.25 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
+    for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
+        for ax, picture, name in zip(axes, maps, names, strict=True):
+            ax.imshow(picture, cmap="magma", vmin=0, vmax=np.nanquantile(maps, 0.995), extent=(0, 48, 48, 0))
+            ax.hlines(sorted({row for ends in bands.values() for row in ends}), 0, 48, color="white", lw=0.6, ls=":")
+            ax.set(xticks=[], yticks=[])
+            ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
+        axes[0].set_ylabel(kind, fontsize=8)
+    label = (
+        f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: {' and '.join(rows)}. "
+        f"Dotted lines bound the bands {', '.join(bands)}, from top to bottom."
+    )
+    return labeled(figure, label, note)
+
+
+def groups(tables: dict, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
+    """Draw for each row of the tables, which have the same, one dot a table with a bar over its interval, all shares."""
+    first = next(iter(tables.values()))
+    (figure, ax), y = panels(0.5 * len(first) + 1.1), np.arange(len(first))[::-1]
+    for i, ((name, table), mark) in enumerate(zip(tables.items(), cycle("osD^"), strict=False)):
+        at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
+        ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
+        ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)
+    ax.set_yticks(y, first.index)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables), fontsize=8)
+    told = [f"{name}: {', '.join(f'{row} {v:.0%}' for row, v in table[value].items())}" for name, table in tables.items()]
+    return labeled(figure, f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(told)}.", note)
+
+
+def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
+    """Draw maps (n, 2) of faces side by side, colored by their labels (n,), with a line between the means of each pair (i, j)."""
+    (figure, axes), middles = panels(4.2, 1, len(maps)), []
+    for ax, (title, points) in zip(axes, maps.items(), strict=True):
+        means = np.array([np.median(points[labels == e], 0) if (labels == e).any() else (np.nan,) * 2 for e in range(len(names))])
+        for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
+            ax.scatter(*points[labels == e].T, s=16, marker=mark, color=f"C{e}", alpha=0.7, lw=0, label=name)
+        for i, j in pairs:
+            ax.plot(*means[[i, j]].T, color="0.2", lw=1)
+        ax.set(xticks=[], yticks=[], title=title)
+        middles.append((ax, [(*means[e], names[e]) for e in np.flatnonzero(np.isfinite(means[:, 0]))]))
+    handles, told = ax.get_legend_handles_labels()
+    figure.legend(handles, told, loc="outside upper center", ncols=len(names), fontsize=7.5, handletextpad=0.1, columnspacing=1)
+    for ax, named in middles:
+        name_points(ax, named, ABOVE_EACH_OTHER, bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1})
+    marked = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
+    label = (
+        f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: {' and '.join(maps)}. "
+        f"A name stands at the median of each emotion or above or below it; lines join {marked}."
+    )
+    return labeled(figure, label, note)
+
+
+# Where a name may stand, from its point, in points (1/72 inch).
+BESIDE = (5, 3), (5, -9), (-5, 3), (-5, -9)
+
+
+ABOVE_EACH_OTHER = tuple((0, sign * 3.5 * i - 2.5) for i in range(9) for sign in (1, -1))
+
+
+def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **look) -> None:
+    """Write the name of each (x, y, name) at the first place where it covers the fewest names and taken boxes (in pixels)."""
+    ax.figure.draw_without_rendering()  # from here on boxes are known in pixels
+    taken = list(taken)
+    for x, y, name in named:
+        sides = [{"xytext": place, "ha": ("right", "center", "left")[int(np.sign(place[0])) + 1]} for place in places]
+        tried = [ax.annotate(name, (x, y), textcoords="offset points", fontsize=7.5, **side, **look) for side in sides]
+        boxes = [text.get_window_extent() for text in tried]
+        best = min(range(len(tried)), key=lambda i: boxes[i].count_overlaps(taken))
+        taken.append(boxes[best])
+        for text in tried[:best] + tried[best + 1 :]:
+            text.remove()
+
+
+def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
+    """Draw the rate of each pair of emotions against the distance of their means; table: pair, distance, rate, claimed (bool)."""
+    figure, ax = panels(3.8)
+    for claimed, mark, name in ((False, "o", "other pairs"), (True, "D", "pairs of the original's observations 1 to 3")):
+        rows = table[table["claimed"] == claimed]
+        ax.plot(rows["distance"], rows["rate"], mark, color="C1" if claimed else "C0", label=name)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused with each other")
+    ax.legend()
+    points = table[["distance", "rate"]]
+    figure.draw_without_rendering()
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in ax.transData.transform(points)]
+    name_points(ax, list(zip(*points[table["claimed"]].T.values, table["pair"][table["claimed"]], strict=True)), BESIDE, taken)
+    ends = {"The nearest": table.loc[table["distance"].idxmin()], "the farthest": table.loc[table["distance"].idxmax()]}
+    told = "; ".join(f"{what}, {r['pair']} at {r['distance']:.2f}: {r['rate']:.1%}" for what, r in ends.items())
+    label = f"The share confused against the distance of their means, {len(table)} pairs of emotions. {told}."
+    return labeled(figure, label, note)

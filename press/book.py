@@ -59,35 +59,44 @@ def read_cells(chapter: Path) -> list[tuple[str, str]]:
     return cells
 
 
+PACKAGES = ("hw3", "beyond", "press")
+
+
 @functools.cache
 def rooms(source: str) -> frozenset[str]:
-    """Return the modules of hw3 that Python source imports, wherever in it, as paths below hw3: "runs", "press/page"."""
-    named = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("hw3")]
-    paths = {f"{n.module}.{alias.name}" for n in named for alias in n.names} | {n.module for n in named}
-    found = {path.removeprefix("hw3.").replace(".", "/") for path in paths}
-    return frozenset(name for name in found if (ROOT / "hw3" / f"{name}.py").exists())
+    """Return the modules of PACKAGES that Python source imports, wherever in it, as paths below ROOT: "hw3/runs.py"."""
+    paths = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES:
+            paths |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            paths |= {alias.name for alias in node.names if alias.name.partition(".")[0] in PACKAGES}
+    places = {path.replace(".", "/") for path in paths}
+    files = {file for place in places for file in (f"{place}.py", f"{place}/__init__.py")}
+    return frozenset(file for file in files if (ROOT / file).is_file())
 
 
 def decides(source: str) -> list[Path]:
     """Return the files of the project that decide what Python source computes.
 
-    They are hw3's start, the modules that it imports, also over others, and what these name in quotes: the other files of hw3,
-    and the folders of recorded numbers.
+    They are hw3's start, the modules that it imports, also over others, and what these name in quotes: the other files of the
+    packages, and the folders of recorded numbers.
     """
-    known, open_ = {"__init__"}, set(rooms(source))
-    while open_:
-        known |= open_
-        open_ = {name for room in open_ for name in rooms((ROOT / "hw3" / f"{room}.py").read_text(encoding="utf-8"))} - known
-    files = {ROOT / "hw3" / f"{name}.py" for name in known}
+    known, new = {"hw3/__init__.py"}, set(rooms(source))
+    while new:
+        known |= new
+        new = {name for room in new for name in rooms((ROOT / room).read_text(encoding="utf-8"))} - known
+    files = {ROOT / name for name in known}
     text = "".join(p.read_text(encoding="utf-8") for p in files)
-    files |= {p for p in (ROOT / "hw3").rglob("*") if p.is_file() and f'"{p.name}"' in text}
+    beside = [p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()]
+    files |= {p for p in beside if f'"{p.name}"' in text}
     folders = [folder for folder in (ROOT / "results").iterdir() if f'"{folder.name}"' in text]
     files |= {p for folder in folders for p in folder.rglob("*") if p.is_file()}
     return sorted(files)
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
-    """Return the key of an executed chapter: it changes with the chapter, what it uses of hw3 and of the recorded numbers, the
+    """Return the key of an executed chapter: it changes with the chapter, what it uses of the code and of the recorded numbers, the
     lock, the faces and the parameters."""
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
     files = [chapter, ROOT / "requirements.txt", *decides(code)]
@@ -240,7 +249,7 @@ def write_source(executed: list[Path], name: str = "source", texts: dict | None 
     config = read_config() | (texts or {})
     config["execute"]["execute_notebooks"] = "off"
     config["sphinx"]["config"] |= sphinx
-    config["sphinx"]["extra_extensions"] += ["hw3.press.translate"] * ("language" in sphinx)
+    config["sphinx"]["extra_extensions"] += ["press.translate"] * ("language" in sphinx)
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copyfile(ROOT / "_toc.yml", source / "_toc.yml")
     return source
@@ -259,7 +268,7 @@ def jupyter_book(source: Path, output: Path, builder: str) -> Path:
 def build_page(executed: list[Path]) -> Path:
     """Build the HTML from executed chapters with jupyter-book; return its first page. Raises BuildError where that fails."""
     page = build_dir() / "html" / "index.html"
-    files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from hw3.press import page")]
+    files = [*executed, *(ROOT / s for s in SETTINGS), *decides("from press import page")]
     files += sorted((build_dir() / "demo").glob("*.js"))  # networks, which the executed chapters do not hold
     key = digest(*(p.read_bytes() for p in files))
     stamp = build_dir() / "html" / ".key"
@@ -277,16 +286,16 @@ def build_page(executed: list[Path]) -> Path:
 def build_chinese(executed: list[Path]) -> None:
     """Build the Chinese edition into the folder CHINESE of the finished HTML. Raises BuildError where that fails."""
     english = build_dir() / "html"
-    translation = [ROOT / "book" / "locale" / "zh_TW.po", *decides("from hw3.press import translate")]
+    translation = [ROOT / "book" / "locale" / "zh_TW.po", *decides("from press import translate")]
     key = digest((english / ".key").read_bytes(), *(p.read_bytes() for p in translation))
     stamp = english / CHINESE / ".key"
     if stamp.exists() and stamp.read_text() == key:
         return
-    from hw3.press import translate
+    from press import translate
 
     missing = translate.write_concrete(build_dir() / "locale")
     if missing:
-        print(f"{missing} texts are not translated, see: python -m hw3 translations", flush=True)
+        print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
     chinese = translate.read_catalog()
     options = {"language": translate.LANGUAGE, "locale_dirs": [str(build_dir() / "locale")], "hw3_other": "../"}
     options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
@@ -301,7 +310,7 @@ def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> Non
 
     Its pages ask for those where the English edition has them. theme are words of the theme in the edition's language.
     """
-    from hw3.press.translate import translate_html
+    from press.translate import translate_html
 
     files = {p.relative_to(made).as_posix(): p for p in made.rglob("*") if p.is_file()}
     same = {n for n, p in files.items() if n[0] == "_" and (english / n).is_file() and filecmp.cmp(p, english / n, shallow=False)}

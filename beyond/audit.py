@@ -6,7 +6,7 @@ correlation, exceeds COARSE. A fine one: the middle 42x42 pixels of one against 
 3 pixels each way, as they are and with either of them enlarged by ZOOM; the best correlation must reach FINE. A correlation does
 not change with brightness and contrast. Pictures that pairs join, also over a third one, make a family.
 
-`python -m hw3 audit --data fer2013.csv` runs it and says whether the recorded counts come out again; `--record` writes them.
+`python -m beyond audit --data fer2013.csv` runs it and says whether the recorded counts come out again; `--record` writes them.
 """
 
 import json

@@ -40,7 +40,7 @@ addEventListener("afterprint", () => { root.dataset.theme = theme; });"""
 
 
 def keep_alternative_texts() -> None:
-    """Let images of outputs keep the "alt" of their metadata, which plots.png writes; MyST-NB would drop it."""
+    """Let images of outputs keep the "alt" of their metadata, which figures.png writes; MyST-NB would drop it."""
     from myst_nb.core.render import NbElementRenderer
 
     render = NbElementRenderer.render_image

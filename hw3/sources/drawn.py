@@ -4,7 +4,7 @@ An expression is a set of action units (AU), the muscle movements of the Facial 
 Consulting Psychologists Press; second edition by Ekman, Friesen & Hager (2002), Research Nexus. How far a unit moves a line
 here is judged by eye. Nothing learned from these faces says anything about people.
 
-The page "Try your face" draws with the same code: hw3/demo.py turns _soft to _mouth into JavaScript.
+The page "Try your face" draws with the same code: beyond/demo.py turns _soft to _mouth into JavaScript.
 
 Every step works on a block of faces at once. A face has its own coordinates: x to the right, y down, in pixels at scale 1, from
 the middle of the head. Shapes are soft signed distances (negative inside), laid over an albedo (the gray of each material).

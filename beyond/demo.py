@@ -1,7 +1,7 @@
 """The page "Try your face": networks for the reader's browser, and the drawn faces in JavaScript.
 
-A network becomes one script: its layers as steps, and its weights in one byte each. TensorFlow.js (hw3/tfjs) runs the steps;
-hw3/try.js reads them. The scripts lie in _build/demo, from where hw3/press/page.py takes them. All travel as plain scripts,
+A network becomes one script: its layers as steps, and its weights in one byte each. TensorFlow.js (beyond/tfjs) runs the steps;
+beyond/try.js reads them. The scripts lie in _build/demo, from where press/page.py takes them. All travel as plain scripts,
 because Chromium lets a page opened from disk neither fetch its neighbors nor import modules.
 """
 
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from IPython.display import HTML
 
-from hw3 import drawn, runs
+from hw3 import runs
 from hw3.disk import build_dir, write_atomically
 from hw3.faces import EMOTIONS
+from hw3.sources import drawn
 
 HERE = Path(__file__).parent
 RUNTIME = ("tf-core.min.js", "tf-backend-wasm.min.js")  # plain scripts, in this order
@@ -48,17 +49,8 @@ def pack(model) -> tuple[list[list], bytes]:
         elif kind in ("LeakyReLU", "MaxPooling2D", "Flatten", "Softmax"):
             steps.append([kind, layer.negative_slope] if kind == "LeakyReLU" else [kind])
         elif kind != "Dropout":  # which does nothing outside training
-            raise ValueError(f"the demo cannot run layer {layer.name} ({kind}): teach it to hw3/demo.py and hw3/try.js")
+            raise ValueError(f"the demo cannot run layer {layer.name} ({kind}): teach it to beyond/demo.py and beyond/try.js")
     return steps, np.concatenate(vectors).astype("<f4").tobytes() + b"".join(k.tobytes() for k in kernels)
-
-
-def rounded(model):
-    """Return a Keras model like this one with its kernels rounded to one byte, as the page has them."""
-    from hw3.models import NETWORKS
-
-    small = NETWORKS[model.name]["original"]()
-    small.set_weights([np.multiply(*runs.one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
-    return small
 
 
 def ship(name: str, model) -> int:
@@ -84,7 +76,7 @@ def _write(name: str, text: str) -> None:
 
 
 def javascript(functions) -> str:
-    """Return Python functions that draw, such as those of hw3/drawn.py, as JavaScript for one pixel instead of arrays.
+    """Return Python functions that draw, such as those of hw3/sources/drawn.py, as JavaScript for one pixel instead of arrays.
 
     Most of their arithmetic is spelled alike in both languages. A function that returns nothing returns its picture, which
     in Python it changes in place. Raises ValueError for a statement that has no translation here.
@@ -109,7 +101,7 @@ def javascript(functions) -> str:
                 case ast.Return(result):
                     yield f"return {value(result)};"
                 case _:
-                    raise ValueError(f"no JavaScript for this in hw3/drawn.py: {ast.unparse(statement)}")
+                    raise ValueError(f"no JavaScript for this in hw3/sources/drawn.py: {ast.unparse(statement)}")
 
     def function(python) -> str:
         tree = ast.parse(inspect.getsource(python)).body[0]
@@ -126,7 +118,7 @@ def box(name: str) -> HTML:
 
 
 def script() -> HTML:
-    """Return what makes the boxes before it work: what they need of hw3's tables, the painters of faces, and hw3/try.js."""
+    """Return what makes the boxes before it work: what they need of hw3's tables, the painters of faces, and beyond/try.js."""
     tables = {"size": drawn.SIZE, "emotions": EMOTIONS, "expressions": drawn.EXPRESSIONS, "units": drawn.UNITS}
     tables = f"const hw3 = {json.dumps(tables | {'traits': drawn.TRAITS})};"
     names = ", ".join(f"{json.dumps(name)}: _({json.dumps(name)})" for name in (*EMOTIONS, *drawn.UNITS.values()))

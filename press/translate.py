@@ -24,7 +24,7 @@ from sphinx.search import SearchLanguage, languages
 from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
-from hw3.press.book import ORDER, read_cells, read_config
+from press.book import ORDER, PACKAGES, read_cells, read_config
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
@@ -94,9 +94,9 @@ def source_texts() -> dict[str, tuple[str, bool]]:
         for kind, text in read_cells(path):
             pairs = texts_of(text) if kind == "code" else [(text, False)]
             found += [(block, path, branch and block == text.strip()) for text, branch in pairs for block in blocks(text)]
-    for path in sorted((ROOT / "hw3").rglob("*.py")):
+    for path in sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
         found += [(block, path, False) for text, _ in texts_of(path.read_text(encoding="utf-8")) for block in blocks(text)]
-    for path in sorted((ROOT / "hw3").rglob("*.html")):
+    for path in sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.html")):
         translate_html(path.read_text(encoding="utf-8"), lambda text, path=path: found.append((text, path, False)) or text)
     for path in sorted((ROOT / "results" / "audit").glob("*.json")):
         strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
@@ -223,7 +223,7 @@ class Translator:
 
     def _parts(self, text: str) -> str:
         """Return a text that no entry fits with its sentences, or the parts of a list, translated."""
-        plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)  # as plots.plain writes what comes from outside
+        plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)  # as figures.plain writes what comes from outside
         if plain != text and self.known(plain):
             return self.translate(plain)
         if text.endswith(".") and self.known(text[:-1]):

@@ -1,0 +1,49 @@
+"""The command line of the press: python -m press COMMAND."""
+
+from hw3.commands import DATA, FRESH, PROFILE, Commands
+
+
+def book(options) -> None:
+    """Run the chapters and build the HTML (what `make book` calls)."""
+    from press.book import build
+
+    build(options.profile, options.data, options.fresh)
+
+
+def translations(options) -> None:
+    """List what the Chinese edition of the built book lacks, and what its catalog has in vain.
+
+    Raises ValueError where there is any of either.
+    """
+    from press import translate
+
+    translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
+    for kind, found in (("missing", missing), ("stale", stale)):
+        for english, where in found.items():
+            print(f"{kind}: {english}\n    {where}")
+    if options.update:
+        translate.update(missing, translator.met)
+    if missing or stale:
+        raise ValueError(f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale")
+    print(f"{len(translate.read_catalog())} translations, none missing, none stale")
+
+
+def pdf(options) -> None:
+    """Build the book, then print it into one PDF through Chromium (what `make pdf` calls)."""
+    from press.pdf import build
+
+    build(options.profile, options.data, options.fresh)
+
+
+def main(arguments=None) -> None:
+    """Run a command."""
+    made = Commands("press", "Seven emotions: the pages of the report.")
+    text = "write what is missing as empty entries into the catalog"
+    made.add(translations).add_argument("--update", action="store_true", help=text)
+    made.add(book, DATA, PROFILE, FRESH)
+    made.add(pdf, DATA, PROFILE, FRESH)
+    made.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
