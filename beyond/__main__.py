@@ -15,18 +15,24 @@ def inside(options) -> None:
     """Look into the recorded CNN on PrivateTest, and record what is found (some minutes)."""
     from beyond import inside
 
-    print(f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}")
+    print(
+        f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}"
+    )
 
 
 def votes(options) -> None:
     """Record FER+'s votes for PublicTest and PrivateTest."""
     from beyond import votes
 
-    print(f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}")
+    print(
+        f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}"
+    )
 
 
 def bench(options) -> None:
-    """Measure training steps and the loading of train.csv; unless quick, keep the figures under results/bench/."""
+    """Measure training steps and the loading of train.csv; unless quick, keep the figures under
+    results/bench/.
+    """
     from beyond import bench
 
     bench.run(quick=options.quick)
@@ -35,7 +41,9 @@ def bench(options) -> None:
 def main(arguments=None) -> None:
     """Run a command."""
     made = Commands("beyond", "Seven emotions: what goes beyond the homework, recorded anew.")
-    made.add(audit, DATA).add_argument("--record", action="store_true", help="write results/audit/ anew instead")
+    made.add(audit, DATA).add_argument(
+        "--record", action="store_true", help="write results/audit/ anew instead"
+    )
     made.add(inside, DATA)
     made.add(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
     text = "few and small measurements, to see that it runs; nothing is kept"

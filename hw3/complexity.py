@@ -1,7 +1,8 @@
 """What a convolution costs: by formula, by counting while it runs, and by the clock.
 
-One vocabulary: the input has n x n positions and c_in channels; c_out kernels of k x k move over it with stride s,
-after p zeros were put on every side. Values are 32-bit floats. Question 4 of the report asks for these numbers.
+One vocabulary: the input has n x n positions and c_in channels; c_out kernels of k x k move over it
+with stride s, after p zeros were put on every side. Values are 32-bit floats. Question 4 of the
+report asks for these numbers.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,12 @@ import pandas as pd
 
 BYTES = 4  # of one 32-bit float
 
-# The question's two layers, both without padding, on an image of 8 x 8 x 5; and the original's answers.
-LAYERS = {"A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3}, "B": {"n": 3, "k": 2, "c_in": 6, "c_out": 4, "s": 2}}
+# The question's two layers, both without padding, on an image of 8 x 8 x 5; and the original's
+# answers.
+LAYERS = {
+    "A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3},
+    "B": {"n": 3, "k": 2, "c_in": 6, "c_out": 4, "s": 2},
+}
 ORIGINAL = {
     "A": {"output": (3, 3, 5), "parameters": 126, "multiplications": 1080, "additions": 1026},
     "B": {"parameters": 100, "multiplications": 96, "additions": 92},
@@ -25,12 +30,15 @@ ORIGINAL = {
 def output_size(n: int, k: int, p: int = 0, s: int = 1) -> int:
     """Return the positions along one side of the output: floor((n + 2p - k) / s) + 1.
 
-    ValueError: a value is not a whole number or too small, or the kernel is larger than the padded input.
+    ValueError: a value is not a whole number or too small, or the kernel is larger than the padded
+    input.
     """
     for name, value, least in (("n", n, 1), ("k", k, 1), ("p", p, 0), ("s", s, 1)):
         _whole(name, value, least)
     if k > n + 2 * p:
-        raise ValueError(f"a kernel of {k} does not fit in an input of {n} with padding {p}: k must be at most n + 2p")
+        raise ValueError(
+            f"a kernel of {k} does not fit in an input of {n} with padding {p}: k must be at most n + 2p"
+        )
     return (n + 2 * p - k) // s + 1
 
 
@@ -47,40 +55,63 @@ class Cost:
     parameters: int  # weights and biases
     multiplications: int
     additions: int  # without the bias, as the original counts
-    bias_additions: int  # one a value of the output; with them there are as many additions as multiplications
+    bias_additions: (
+        int  # one a value of the output; with them there are as many additions as multiplications
+    )
     parameter_bytes: int
     output_bytes: int
 
 
 def convolution_cost(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> Cost:
-    """Return the cost of one convolution by formula; ValueError as in `output_size`, or for a channel count below 1."""
+    """Return the cost of one convolution by formula; ValueError as in `output_size`, or for a
+    channel count below 1.
+    """
     size = output_size(n, k, p, s)
     _whole("c_in", c_in, 1)
     _whole("c_out", c_out, 1)
     values, window = size**2 * c_out, k**2 * c_in
     parameters = window * c_out + c_out
-    return Cost(size, parameters, values * window, values * (window - 1), values, BYTES * parameters, BYTES * values)
+    return Cost(
+        size,
+        parameters,
+        values * window,
+        values * (window - 1),
+        values,
+        BYTES * parameters,
+        BYTES * values,
+    )
 
 
 def operation_bound(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> float:
-    """Return c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1), the original's bound on multiplications and additions.
+    """Return c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1), the original's bound on
+    multiplications and additions.
 
-    It is exact where s divides n + 2p - k, and else less than 4 times too large, since x / floor(x) < 2 for x >= 1.
+    It is exact where s divides n + 2p - k, and else less than 4 times too large, since x / floor(x)
+    < 2 for x >= 1.
     """
     convolution_cost(n, k, c_in, c_out, p, s)  # raises on bad geometry
     return c_out * ((n + 2 * p - k + s) / s) ** 2 * (2 * c_in * k**2 - 1)
 
 
-def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> tuple[np.ndarray, dict[str, int]]:
+def counting_convolution(
+    image, kernels, bias=None, p: int = 0, s: int = 1
+) -> tuple[np.ndarray, dict[str, int]]:
     """Convolve one operation at a time, and count each as it happens.
 
     image: (n, n, c_in); kernels: (k, k, c_in, c_out), as Keras keeps them; bias: (c_out,) or None.
-    Returns the result, (size, size, c_out), and the counts of multiplications, additions and bias_additions.
-    ValueError: shapes that do not belong together.
+    Returns the result, (size, size, c_out), and the counts of multiplications, additions and
+    bias_additions. ValueError: shapes that do not belong together.
     """
     image, kernels = np.asarray(image, float), np.asarray(kernels, float)
-    if image.ndim != 3 or kernels.ndim != 4 or len({*image.shape[:2]}) > 1 or len({*kernels.shape[:2]}) > 1:
-        raise ValueError(f"need a square image (n, n, c_in) and kernels (k, k, c_in, c_out), not {image.shape}, {kernels.shape}")
+    if (
+        image.ndim != 3
+        or kernels.ndim != 4
+        or len({*image.shape[:2]}) > 1
+        or len({*kernels.shape[:2]}) > 1
+    ):
+        raise ValueError(
+            f"need a square image (n, n, c_in) and kernels (k, k, c_in, c_out), not {image.shape}, {kernels.shape}"
+        )
     k, _, c_in, c_out = kernels.shape
     if image.shape[2] != c_in:
         raise ValueError(f"the image has {image.shape[2]} channels, the kernels expect {c_in}")
@@ -108,18 +139,29 @@ def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> t
 def layer_table(model) -> pd.DataFrame:
     """Return one row a layer of a built Keras model (channels last), for one image.
 
-    Columns: layer, kind, output (shape without the batch), parameters (Keras's count), multiply-adds (with the bias, as
-    many additions as multiplications), bytes (of the output). Each weight of a kernel is used once for every position of
-    the output, and a dense layer has one position. Layers without a kernel count as 0: they do only a few operations for
-    each value.
+    Columns: layer, kind, output (shape without the batch), parameters (Keras's count),
+    multiply-adds (with the bias, as many additions as multiplications), bytes (of the output). Each
+    weight of a kernel is used once for every position of the output, and a dense layer has one
+    position. Layers without a kernel count as 0: they do only a few operations for each value.
     """
     rows = []
     for layer in model.layers:
         shape = layer.output.shape[1:]
         kernel = getattr(layer, "kernel", None)
         work = 0 if kernel is None else prod(shape[:-1]) * prod(kernel.shape)
-        rows.append((layer.name, type(layer).__name__, shape, layer.count_params(), work, BYTES * prod(shape)))
-    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters", "multiply-adds", "bytes"])
+        rows.append(
+            (
+                layer.name,
+                type(layer).__name__,
+                shape,
+                layer.count_params(),
+                work,
+                BYTES * prod(shape),
+            )
+        )
+    return pd.DataFrame(
+        rows, columns=["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
+    )
 
 
 class Slope(NamedTuple):
@@ -132,7 +174,8 @@ class Slope(NamedTuple):
 
 
 def loglog_slope(x, y, level: float = 0.95) -> Slope:
-    """Fit log y = intercept + slope log x by least squares; the interval is Student's (len(x) - 2 degrees of freedom).
+    """Fit log y = intercept + slope log x by least squares; the interval is Student's (len(x) - 2
+    degrees of freedom).
 
     It covers the scatter of the points about the line, not a bend of the truth away from a line.
     """
@@ -143,13 +186,18 @@ def loglog_slope(x, y, level: float = 0.95) -> Slope:
     return Slope(fit.slope, fit.slope - half, fit.slope + half, fit.intercept)
 
 
-# What is timed: one 3x3 convolution with padding "same" and C_in = C_out = C. Its 9 n^2 C^2 multiplications predict
-# slope 2 in n and in C. The sizes start where a call takes milliseconds, well above the fixed cost of calling the backend.
+# What is timed: one 3x3 convolution with padding "same" and C_in = C_out = C. Its 9 n^2 C^2
+# multiplications predict slope 2 in n and in C. The sizes start where a call takes milliseconds,
+# well above the fixed cost of calling the backend.
 FIXED = {"n": 48, "C": 64}
 SIZES = {
     "smoke": {"n": (96, 128, 192, 256), "C": (96, 128, 192, 256), "repeats": 5},
     "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 7},
-    "full": {"n": (128, 192, 256, 384, 512, 768, 1024), "C": (128, 192, 256, 384, 512, 768, 1024), "repeats": 15},
+    "full": {
+        "n": (128, 192, 256, 384, 512, 768, 1024),
+        "C": (128, 192, 256, 384, 512, 768, 1024),
+        "repeats": 15,
+    },
 }
 SIZES["cpu"] = SIZES["full"]
 
@@ -157,23 +205,28 @@ SIZES["cpu"] = SIZES["full"]
 def measure(profile: str = "quick") -> pd.DataFrame:
     """Time Keras's convolution on the current backend and device.
 
-    Returns one row a size: varied ("n" or "C"), n, C, multiplications, seconds (the median, after a warm-up).
-    KeyError: no such profile.
+    Returns one row a size: varied ("n" or "C"), n, C, multiplications, seconds (the median, after a
+    warm-up). KeyError: no such profile.
     """
     sizes = SIZES[profile]
     rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
     calls = [_convolution(n, c) for _, n, c in rows]
     for call in calls:
         seconds(call)  # the first call compiles
-    # All sizes in turn, again and again: a disturbance from outside then slows all of them, and not one.
+    # All sizes in turn, again and again: a disturbance from outside then slows all of them, and not
+    # one.
     taken = np.median([[seconds(call) for call in calls] for _ in range(sizes["repeats"])], axis=0)
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
-    times["multiplications"] = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
+    times["multiplications"] = [
+        convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows
+    ]
     return times.assign(seconds=taken)
 
 
 def _convolution(n: int, c: int):
-    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3, and returns one value of the result."""
+    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3, and
+    returns one value of the result.
+    """
     from keras import ops
 
     random = np.random.default_rng(0)
@@ -183,7 +236,9 @@ def _convolution(n: int, c: int):
 
 
 def seconds(call) -> float:
-    """Return the seconds that a call takes until the number that it returns can be read: fetching more would time a copy."""
+    """Return the seconds that a call takes until the number that it returns can be read: fetching
+    more would time a copy.
+    """
     from keras import ops
 
     start = perf_counter()

@@ -1,4 +1,6 @@
-"""The disk: where built things lie, the atomic write of a file, the digest of keys, and the lock."""
+"""The disk: where built things lie, the atomic write of a file, the digest of keys, and the
+lock.
+"""
 
 import contextlib
 import fcntl
@@ -18,11 +20,12 @@ def build_dir() -> Path:
 
 
 def write_atomically(path: Path, write: Callable) -> None:
-    """Make the file `path` by `write(file)`, where file is open for binary writing; its folder is made if need be.
+    """Make the file `path` by `write(file)`, where file is open for binary writing; its folder is
+    made if need be.
 
-    A reader sees the old file or the whole new one, also after a kill or two writers at once: the bytes go to a
-    name of their own in the same folder, which then replaces `path`. Raises what `write` raises, and OSError for a
-    full or read-only disk; nothing is left behind then.
+    A reader sees the old file or the whole new one, also after a kill or two writers at once: the
+    bytes go to a name of their own in the same folder, which then replaces `path`. Raises what
+    `write` raises, and OSError for a full or read-only disk; nothing is left behind then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +34,9 @@ def write_atomically(path: Path, write: Callable) -> None:
         with open(temporary, "xb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())  # else a crash after the rename could leave a whole name on half a file
+            os.fsync(
+                file.fileno()
+            )  # else a crash after the rename could leave a whole name on half a file
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,7 +52,9 @@ def digest(*contents: bytes) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on path: a second process that wants it says so and waits until the first is done or dead."""
+    """Hold an exclusive lock on path: a second process that wants it says so and waits until the
+    first is done or dead.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:

@@ -1,8 +1,9 @@
 """The networks of the report, readable as its own tables.
 
-All take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of the seven emotions, shape
-(batch, 7). The softmax is a layer of its own, so that training can take the logits before it. Architectures and sizes: the
-original report of 2018, questions 1 and 2. The residual dense network is ours.
+All take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of
+the seven emotions, shape (batch, 7). The softmax is a layer of its own, so that training can take
+the logits before it. Architectures and sizes: the original report of 2018, questions 1 and 2. The
+residual dense network is ours.
 """
 
 import keras
@@ -10,28 +11,45 @@ from keras import layers, ops
 
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
 CNN_HEAD = (512, 256)
-DNN_WIDTHS = (1024,) * 3 + (512,) * 4 + (256,) * 2 + (128,) * 2 + (64,) * 2 + (32,) * 3 + (16,) * 3 + (8,) * 3
+DNN_WIDTHS = (
+    (1024,) * 3
+    + (512,) * 4
+    + (256,) * 2
+    + (128,) * 2
+    + (64,) * 2
+    + (32,) * 3
+    + (16,) * 3
+    + (8,) * 3
+)
 CLASSES = 7
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras's batch normalization, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
+    """Keras's batch normalization, faster where it learns from pictures (n, h, w, c) on TensorFlow
+    or JAX.
 
-    On TensorFlow one fused operation, where Keras's own makes several; the moving variance is the sample's, over n - 1. On JAX
-    mean and variance come from one reading of the pictures, not two.
+    On TensorFlow one fused operation, where Keras's own makes several; the moving variance is the
+    sample's, over n - 1. On JAX mean and variance come from one reading of the pictures, not two.
     """
 
     def call(self, inputs, training=None, mask=None):
         backend = keras.backend.backend()
-        if not (training and self.trainable and len(inputs.shape) == 4 and backend in ("tensorflow", "jax")):
+        if not (
+            training
+            and self.trainable
+            and len(inputs.shape) == 4
+            and backend in ("tensorflow", "jax")
+        ):
             return super().call(inputs, training=training, mask=mask)
         if backend == "tensorflow":
             from tensorflow import raw_ops
 
             options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
-            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(x=inputs, scale=self.gamma, offset=self.beta, **options)
+            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(
+                x=inputs, scale=self.gamma, offset=self.beta, **options
+            )
         else:
             x = ops.cast(inputs, "float32")
             mean = ops.mean(x, (0, 1, 2))
@@ -44,7 +62,8 @@ class BatchNormalization(layers.BatchNormalization):
 
 
 class MaxPooling2D(layers.MaxPooling2D):
-    """Keras's max pooling of pictures (n, h, w, c) over 2x2 windows; on JAX of even sides by two comparisons.
+    """Keras's max pooling of pictures (n, h, w, c) over 2x2 windows; on JAX of even sides by two
+    comparisons.
 
     XLA scatters the gradient of Keras's own into place, which is slow on a GPU.
     """
@@ -75,11 +94,15 @@ def cnn() -> keras.Model:
         stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
     stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
-    return keras.Sequential(stack, name="cnn")  # at once: Keras builds the whole again after each add()
+    return keras.Sequential(
+        stack, name="cnn"
+    )  # at once: Keras builds the whole again after each add()
 
 
 def dnn() -> keras.Model:
-    """Return the dense network of about the same size: 6,036,839 parameters, no normalization, no dropout."""
+    """Return the dense network of about the same size: 6,036,839 parameters, no normalization, no
+    dropout.
+    """
     stack = [keras.Input((48, 48, 1)), layers.Flatten(name="flatten")]
     for i, width in enumerate(DNN_WIDTHS, 1):
         stack += [layers.Dense(width, name=f"dense{i}"), layers.LeakyReLU(SLOPE, name=f"relu{i}")]
@@ -91,13 +114,17 @@ RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512,
 
 
 def residual_dnn() -> keras.Model:
-    """Return a dense network of the same size that trains well: 6,055,943 parameters, residual blocks, normalization, dropout.
+    """Return a dense network of the same size that trains well: 6,055,943 parameters, residual
+    blocks, normalization, dropout.
 
-    A block adds a dense layer of its normalized input to that input (He et al. 2016, arXiv 1603.05027, without convolutions).
+    A block adds a dense layer of its normalized input to that input (He et al. 2016, arXiv
+    1603.05027, without convolutions).
     """
     faces = x = keras.Input((48, 48, 1))
     x = layers.Flatten(name="flatten")(x)
-    x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)  # each face: mean 0, variance 1
+    x = layers.LayerNormalization(center=False, scale=False, name="standardize")(
+        x
+    )  # each face: mean 0, variance 1
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
     for i in range(1, RESIDUAL_BLOCKS + 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
@@ -113,4 +140,7 @@ def residual_dnn() -> keras.Model:
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 
-NETWORKS = {"cnn": {"original": cnn}, "dnn": {"original": dnn, "residual": residual_dnn}}  # by network and architecture
+NETWORKS = {
+    "cnn": {"original": cnn},
+    "dnn": {"original": dnn, "residual": residual_dnn},
+}  # by network and architecture

@@ -1,20 +1,33 @@
-"""The worked example of PCA: ten samples in three dimensions, one small function a step, nothing hidden in a library.
+"""The worked example of PCA: ten samples in three dimensions, one small function a step, nothing
+hidden in a library.
 
-The steps are those of a hand calculation: the characteristic polynomial from trace, minors and determinant; its roots
-by Viete's trigonometric formula for three real roots; each eigenvector as the cross product of two rows of C - lambda I.
-Only 3x3 covariances are meant. The samples have no unit, so neither have components and errors.
+The steps are those of a hand calculation: the characteristic polynomial from trace, minors and
+determinant; its roots by Viete's trigonometric formula for three real roots; each eigenvector as
+the cross product of two rows of C - lambda I. Only 3x3 covariances are meant. The samples have no
+unit, so neither have components and errors.
 """
 
 import numpy as np
 import pandas as pd
 
 SAMPLES = np.array(
-    [(1, 2, 3), (4, 8, 5), (3, 12, 9), (1, 8, 5), (5, 14, 2), (7, 4, 1), (9, 8, 9), (3, 8, 1), (11, 5, 6), (10, 11, 7)],
+    [
+        (1, 2, 3),
+        (4, 8, 5),
+        (3, 12, 9),
+        (1, 8, 5),
+        (5, 14, 2),
+        (7, 4, 1),
+        (9, 8, 9),
+        (3, 8, 1),
+        (11, 5, 6),
+        (10, 11, 7),
+    ],
     float,
 )
 
-# The original's answers, as it wrote them: text, so that the digits it gave are known. It lists components as (third
-# axis, second, first); here they are in the order of the axes.
+# The original's answers, as it wrote them: text, so that the digits it gave are known. It lists
+# components as (third axis, second, first); here they are in the order of the axes.
 ORIGINAL = {
     "covariance": [["12.04", "0.5", "3.28"], ["0.5", "12.2", "2.9"], ["3.28", "2.9", "8.16"]],
     "eigenvalues": ["15.2979434", "11.63052369", "5.49203291"],
@@ -40,13 +53,16 @@ ORIGINAL = {
 
 
 def covariance(x: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) covariance of samples x (N, 3), divided by N as the original does (not by N - 1)."""
+    """Return the (3, 3) covariance of samples x (N, 3), divided by N as the original does (not by N
+    - 1).
+    """
     centered = x - x.mean(axis=0)
     return centered.T @ centered / len(x)
 
 
 def characteristic(c: np.ndarray) -> np.ndarray:
-    """Return (1, -a, b, -d) of det(lambda I - C) = lambda^3 - a lambda^2 + b lambda - d for a (3, 3) matrix.
+    """Return (1, -a, b, -d) of det(lambda I - C) = lambda^3 - a lambda^2 + b lambda - d for a (3,
+    3) matrix.
 
     a is the trace, b the sum of the three principal 2x2 minors, d the determinant.
     """
@@ -57,8 +73,9 @@ def characteristic(c: np.ndarray) -> np.ndarray:
 def eigenvalues(polynomial: np.ndarray) -> np.ndarray:
     """Return the three real roots of (1, -a, b, -d), largest first, by the trigonometric formula.
 
-    With m = a / 3, r = sqrt(m^2 - b / 3) and cos(phi) = (m^3 - m b / 2 + d / 2) / r^3 they are
-    m + 2 r cos((phi - 2 pi j) / 3) for j = 0, 1, 2. ValueError: the three are equal, so there are no principal axes.
+    With m = a / 3, r = sqrt(m^2 - b / 3) and cos(phi) = (m^3 - m b / 2 + d / 2) / r^3 they are m +
+    2 r cos((phi - 2 pi j) / 3) for j = 0, 1, 2. ValueError: the three are equal, so there are no
+    principal axes.
     """
     _, a, b, d = polynomial * (1, -1, 1, -1)
     m = a / 3
@@ -70,10 +87,12 @@ def eigenvalues(polynomial: np.ndarray) -> np.ndarray:
 
 
 def eigenvector(c: np.ndarray, value: float) -> np.ndarray:
-    """Return the unit v (3,) with C v = value v, signed so that its entry of largest size is positive.
+    """Return the unit v (3,) with C v = value v, signed so that its entry of largest size is
+    positive.
 
-    v is orthogonal to every row of C - value I, so it is the cross product of two of them; of the three products the
-    longest is taken, since rows that are nearly parallel lose digits. `value` must be a simple root.
+    v is orthogonal to every row of C - value I, so it is the cross product of two of them; of the
+    three products the longest is taken, since rows that are nearly parallel lose digits. `value`
+    must be a simple root.
     """
     rows = c - value * np.eye(3)
     v = max((np.cross(rows[i], rows[j]) for i, j in ((0, 1), (0, 2), (1, 2))), key=np.linalg.norm)
@@ -82,7 +101,9 @@ def eigenvector(c: np.ndarray, value: float) -> np.ndarray:
 
 
 def principal_axes(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues (3,), largest first, and the axes (3, 3), one unit vector a row, of a covariance."""
+    """Return the eigenvalues (3,), largest first, and the axes (3, 3), one unit vector a row, of a
+    covariance.
+    """
     values = eigenvalues(characteristic(c))
     return values, np.array([eigenvector(c, value) for value in values])
 
@@ -104,21 +125,31 @@ def errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
 
 
 def align(axes: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) axes, each turned (its sign chosen) to point as the same row of the reference does."""
+    """Return the (3, 3) axes, each turned (its sign chosen) to point as the same row of the
+    reference does.
+    """
     return axes * np.sign(np.sum(axes * reference, axis=1, keepdims=True))
 
 
 def answers(x: np.ndarray = SAMPLES) -> dict[str, np.ndarray]:
-    """Return our values of all that the original gives, under the same names, with its signs of the axes."""
+    """Return our values of all that the original gives, under the same names, with its signs of the
+    axes.
+    """
     c = covariance(x)
     values, axes = principal_axes(c)
     axes = align(axes, np.array(ORIGINAL["axes"], float))
-    found = {"covariance": c, "eigenvalues": values, "axes": axes, "components": components(x, axes)}
+    found = {
+        "covariance": c,
+        "eigenvalues": values,
+        "axes": axes,
+        "components": components(x, axes),
+    }
     return found | {"errors": errors(x, reconstruct(x, axes))}
 
 
 def compare(ours: dict[str, np.ndarray], original: dict[str, list] = ORIGINAL) -> pd.DataFrame:
-    """Return one row a number of the original: quantity, place (counted from 1), original, ours, slip.
+    """Return one row a number of the original: quantity, place (counted from 1), original, ours,
+    slip.
 
     A number is a slip if it is not ours rounded to the digits that it was written with.
     """
@@ -127,12 +158,16 @@ def compare(ours: dict[str, np.ndarray], original: dict[str, list] = ORIGINAL) -
         for place, text in np.ndenumerate(np.array(written)):
             value = float(ours[quantity][place])
             rounded = f"{value:.{len(text.partition('.')[2])}f}"
-            rows.append((quantity, ", ".join(str(i + 1) for i in place), str(text), value, rounded != text))
+            rows.append(
+                (quantity, ", ".join(str(i + 1) for i in place), str(text), value, rounded != text)
+            )
     return pd.DataFrame(rows, columns=["quantity", "place", "original", "ours", "slip"])
 
 
 def latex(a: np.ndarray, digits: int) -> str:
-    """Return a matrix (or a vector, as a column) as LaTeX, each entry with so many digits after the point."""
+    """Return a matrix (or a vector, as a column) as LaTeX, each entry with so many digits after the
+    point.
+    """
     rows = np.asarray(a, float).reshape(len(a), -1)
     body = r" \\ ".join(" & ".join(f"{v:.{digits}f}" for v in row) for row in rows)
     return rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"

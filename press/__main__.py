@@ -17,14 +17,18 @@ def translations(options) -> None:
     """
     from press import translate
 
-    translator, missing, stale = translate.check(translate.read_catalog(), translate.source_texts(), translate.built_messages())
+    translator, missing, stale = translate.check(
+        translate.read_catalog(), translate.source_texts(), translate.built_messages()
+    )
     for kind, found in (("missing", missing), ("stale", stale)):
         for english, where in found.items():
             print(f"{kind}: {english}\n    {where}")
     if options.update:
         translate.update(missing, translator.met)
     if missing or stale:
-        raise ValueError(f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale")
+        raise ValueError(
+            f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale"
+        )
     print(f"{len(translate.read_catalog())} translations, none missing, none stale")
 
 

@@ -1,6 +1,8 @@
-"""The report as one PDF: jupyter-book's single page, laid out on A4 with a table of contents, printed by headless Chromium.
+"""The report as one PDF: jupyter-book's single page, laid out on A4 with a table of contents,
+printed by headless Chromium.
 
-Chromium finds the pages: it is printed once without page numbers in the table of contents, and again with them.
+Chromium finds the pages: it is printed once without page numbers in the table of contents, and
+again with them.
 """
 
 import base64
@@ -35,12 +37,19 @@ WIDTH = 170 / 25.4  # inches: A4 without the margins of print.css
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = ["--no-sandbox", "--allow-file-access-from-files"]  # MathJax's fonts
-FACTS = {"data": "data", "profile": "profile", "device": "trained on", "date": "printed on"}  # on the title page
-# Not printed: what a reader of paper cannot use. A plot that answers to pointing has a picture for paper as its first child.
+FACTS = {
+    "data": "data",
+    "profile": "profile",
+    "device": "trained on",
+    "date": "printed on",
+}  # on the title page
+# Not printed: what a reader of paper cannot use. A plot that answers to pointing has a picture for
+# paper as its first child.
 USELESS = ".headerlink, .no-print, .tag_hide-input > details, .tag_hide-cell, "
 USELESS += ".hw3-interactive:has(> img) > :not(img), .hw3-interactive:has(> img) ~ script"
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
-# Shrinks what is wider than the page, gives formulas their TeX as text, and then says whether every image is there.
+# Shrinks what is wider than the page, gives formulas their TeX as text, and then says whether every
+# image is there.
 SCRIPT = """
 addEventListener("load", async () => {
   await globalThis.MathJax?.startup.promise;
@@ -63,7 +72,9 @@ def chromium() -> str:
     """Return the path of Chromium or Chrome. Raises BuildError where there is none."""
     found = next(filter(None, map(shutil.which, (*NAMES, MAC))), None)
     if not found:
-        raise BuildError("the PDF is printed by Chromium or Chrome, and neither is found: install one, then run this again")
+        raise BuildError(
+            "the PDF is printed by Chromium or Chrome, and neither is found: install one, then run this again"
+        )
     return found
 
 
@@ -76,10 +87,11 @@ class Heading(NamedTuple):
 
 
 def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
-    """Turn jupyter-book's single page into the HTML to print; return it, and the headings of its table of contents.
+    """Turn jupyter-book's single page into the HTML to print; return it, and the headings of its
+    table of contents.
 
-    facts are the lines of the title page, named by keys of FACTS. The number of each heading's page is left open, in an
-    element of class "page" in its line of the table of contents.
+    facts are the lines of the title page, named by keys of FACTS. The number of each heading's page
+    is left open, in an element of class "page" in its line of the table of contents.
     """
     soup = BeautifulSoup(page, "html.parser")
     language, title = soup.html.get("lang", "en"), html.escape(title)
@@ -89,21 +101,31 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
     for closed in soup.select("article details"):
         closed["open"] = ""
     for link in soup.select("article a[href]"):
-        if not re.match(r"#|https?:", link["href"]):  # a figure's own file, which the PDF does not have
+        if not re.match(
+            r"#|https?:", link["href"]
+        ):  # a figure's own file, which the PDF does not have
             link.unwrap()
     headings, contents, running, chapters = [], [], [], split(soup)
     for number, chapter in enumerate(chapters, 1):
         own_ids(chapter, f"c{number}-")
         chapter["style"] = f"page: c{number}"
-        running_title = json.dumps(plain(chapter.find("h1")), ensure_ascii=False).replace("<", r"\3c ")  # a CSS string
+        running_title = json.dumps(plain(chapter.find("h1")), ensure_ascii=False).replace(
+            "<", r"\3c "
+        )  # a CSS string
         running.append(f"@page c{number} {{ @top-right {{ content: {running_title} }} }}")
         for heading in chapter.find_all(["h1", "h2"]):
             heading["id"] = f"heading-{len(headings)}"
             headings.append(Heading(int(heading.name[1]), heading["id"], plain(heading)))
             text = f"<span>{heading.decode_contents()}</span><i></i><b class=page></b>"
             contents.append(f'<a class="{heading.name}" href="#{heading["id"]}">{text}</a>')
-    scripts = [str(s) for s in soup.head.find_all("script") if "mathjax" in s.get("src", "") or "window.MathJax" in s.text]
-    mathjax = "".join(scripts).replace("tex-chtml", "tex-svg")  # letters on paper as curves: brackets of matrices without seams
+    scripts = [
+        str(s)
+        for s in soup.head.find_all("script")
+        if "mathjax" in s.get("src", "") or "window.MathJax" in s.text
+    ]
+    mathjax = "".join(scripts).replace(
+        "tex-chtml", "tex-svg"
+    )  # letters on paper as curves: brackets of matrices without seams
     lines = "".join(f"<dt>{FACTS[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     style = "\n".join([Path(__file__).with_name("print.css").read_text(encoding="utf-8"), *running])
     laid_out = f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
@@ -119,12 +141,16 @@ def plain(heading) -> str:
 
 
 def split(soup) -> list:
-    """Take the chapters out of jupyter-book's single page: elements of class "chapter", each with its title as h1."""
+    """Take the chapters out of jupyter-book's single page: elements of class "chapter", each with
+    its title as h1.
+    """
     chapters = []
     for anchor in soup.select("article span[id^=document-]"):
         chapters.append(soup.new_tag("div", attrs={"class": "chapter"}))
         chapters[-1].extend([anchor, anchor.find_next_sibling("section")])
-        for heading in chapters[-1].find_all(["h2", "h3", "h4", "h5"]):  # below the front page they are one level down
+        for heading in chapters[-1].find_all(
+            ["h2", "h3", "h4", "h5"]
+        ):  # below the front page they are one level down
             heading.name = f"h{int(heading.name[1]) - 1}"
     front = soup.new_tag("div", attrs={"class": "chapter"})
     front.append(soup.select_one("article section"))
@@ -132,7 +158,9 @@ def split(soup) -> list:
 
 
 def own_ids(chapter, prefix: str) -> None:
-    """Give the sections of a chapter ids with a prefix, as two chapters may have sections of one name; mend the links to them."""
+    """Give the sections of a chapter ids with a prefix, as two chapters may have sections of one
+    name; mend the links to them.
+    """
     old = {section["id"] for section in chapter.select("section[id]")}
     for tag in chapter.select("section[id]"):
         tag["id"] = prefix + tag["id"]
@@ -142,7 +170,9 @@ def own_ids(chapter, prefix: str) -> None:
 
 
 def unpack(page: str, place: Path) -> str:
-    """Write the PNGs that stand inside a page into the folder _images of `place`; return the page that names these files."""
+    """Write the PNGs that stand inside a page into the folder _images of `place`; return the page
+    that names these files.
+    """
 
     def write(match: re.Match) -> str:
         data = base64.b64decode(match[1])
@@ -155,18 +185,27 @@ def unpack(page: str, place: Path) -> str:
 
 
 def shrink(folder: Path) -> None:
-    """Make the PNGs of a folder no finer than DPI on the whole width of the page, and paint them on white."""
+    """Make the PNGs of a folder no finer than DPI on the whole width of the page, and paint them on
+    white.
+    """
     for path in folder.glob("*.png"):
         with Image.open(path) as image:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+            image = Image.alpha_composite(
+                Image.new("RGBA", image.size, "white"), image.convert("RGBA")
+            ).convert("RGB")
         image.thumbnail((round(WIDTH * DPI), image.height), Image.LANCZOS)
         image.save(path)
 
 
 def chromium_pdf(page: Path, most_seconds: int = 300) -> bytes:
-    """Print an HTML file once its SCRIPT says that all is drawn; return the PDF. Raises BuildError where that fails."""
+    """Print an HTML file once its SCRIPT says that all is drawn; return the PDF. Raises BuildError
+    where that fails.
+    """
     try:
-        with sync_playwright() as driver, driver.chromium.launch(executable_path=chromium(), args=FLAGS) as browser:
+        with (
+            sync_playwright() as driver,
+            driver.chromium.launch(executable_path=chromium(), args=FLAGS) as browser,
+        ):
             tab = browser.new_page()
             tab.goto(page.as_uri())
             whole = "document.documentElement.dataset.whole"
@@ -175,7 +214,9 @@ def chromium_pdf(page: Path, most_seconds: int = 300) -> bytes:
                 raise BuildError(f"a figure of {page.name} is missing; run this again")
             return tab.pdf(prefer_css_page_size=True, print_background=True, tagged=True)
     except DriverError as error:
-        raise BuildError(f"Chromium could not print {page.name}: {error.message.strip().splitlines()[0]}") from None
+        raise BuildError(
+            f"Chromium could not print {page.name}: {error.message.strip().splitlines()[0]}"
+        ) from None
 
 
 def places(pdf: bytes, headings: list[Heading]) -> list[tuple[int, float]]:
@@ -192,28 +233,44 @@ def numbered(page: str, numbers: list[int]) -> str:
 
 
 def few_colors(page, colors: int) -> None:
-    """Keep the pictures of a PDF's page with a palette of so many colors: one byte a pixel, where Chromium stores three."""
+    """Keep the pictures of a PDF's page with a palette of so many colors: one byte a pixel, where
+    Chromium stores three.
+    """
     for kept in page["/Resources"].get("/XObject", {}).values():
         picture = kept.get_object()
         size = picture.get("/Width", 0), picture.get("/Height", 0)
-        if picture.get("/Filter") != "/FlateDecode" or len(picture.get_data()) != 3 * size[0] * size[1]:
+        if (
+            picture.get("/Filter") != "/FlateDecode"
+            or len(picture.get_data()) != 3 * size[0] * size[1]
+        ):
             continue  # a form, a JPEG, a gray picture, or one that is done
-        image = Image.frombytes("RGB", size, picture.get_data()).quantize(colors, dither=Image.Dither.NONE)
+        image = Image.frombytes("RGB", size, picture.get_data()).quantize(
+            colors, dither=Image.Dither.NONE
+        )
         palette = bytes(image.getpalette())
-        space = [NameObject("/Indexed"), NameObject("/DeviceRGB"), NumberObject(len(palette) // 3 - 1), ByteStringObject(palette)]
+        space = [
+            NameObject("/Indexed"),
+            NameObject("/DeviceRGB"),
+            NumberObject(len(palette) // 3 - 1),
+            ByteStringObject(palette),
+        ]
         picture[NameObject("/ColorSpace")] = ArrayObject(space)
         picture.set_data(image.tobytes())
 
 
 def finish(pdf: bytes, headings: list[Heading], title: str, author: str, colors: int) -> bytes:
-    """Return the PDF with an outline of the headings, title and author, and pictures of so many colors."""
+    """Return the PDF with an outline of the headings, title and author, and pictures of so many
+    colors.
+    """
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf))
     for page in writer.pages:
         few_colors(page, colors)
     parents = {0: None}
     for heading, (number, top) in zip(headings, places(pdf, headings), strict=True):
         place = {"parent": parents[heading.level - 1], "fit": Fit.xyz(left=0, top=top)}
-        parents[heading.level] = writer.add_outline_item(heading.title, number - 1, **place, is_open=False)
+        parents[heading.level] = writer.add_outline_item(
+            heading.title, number - 1, **place, is_open=False
+        )
     writer.add_metadata({"/Title": title, "/Author": author})
     writer.page_mode = "/UseOutlines"
     out = io.BytesIO()
@@ -222,15 +279,19 @@ def finish(pdf: bytes, headings: list[Heading], title: str, author: str, colors:
 
 
 def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
-    """Print the executed chapters of a jupyter-book source folder into target, whole or not at all; return the number of pages.
+    """Print the executed chapters of a jupyter-book source folder into target, whole or not at all;
+    return the number of pages.
 
-    facts are the lines of the title page. Raises BuildError where jupyter-book or Chromium fails, or the PDF is too large.
+    facts are the lines of the title page. Raises BuildError where jupyter-book or Chromium fails,
+    or the PDF is too large.
     """
     root = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         place = book.jupyter_book(source, Path(folder), "singlehtml")
-        page = (place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/")
+        page = (
+            (place / f"{root}.html").read_text(encoding="utf-8").replace("../_static/", "_static/")
+        )
         page, headings = lay_out(unpack(page, place), config["title"], facts)
         shrink(place / "_images")
         printed = place / "print.html"
@@ -246,13 +307,17 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
             break
     else:
         size, most = f"{len(finished) / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
-        raise BuildError(f"{target.name} would have {size}, more than {most}: lower DPI in press/pdf.py")
+        raise BuildError(
+            f"{target.name} would have {size}, more than {most}: lower DPI in press/pdf.py"
+        )
     write_atomically(target, lambda file: file.write(finished))
     return len(pypdf.PdfReader(io.BytesIO(pdf)).pages)
 
 
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
-    """Build the book, print it, and return the path of the PDF. Raises BuildError or FacesError with one clear last line."""
+    """Build the book, print it, and return the path of the PDF. Raises BuildError or FacesError
+    with one clear last line.
+    """
     chromium()  # its lack is said before the chapters run
     book.build(profile, data, fresh)
     found = faces.find(data)
@@ -261,7 +326,9 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     facts["date"] = date.today().isoformat()
     target = build_dir() / "report.pdf"
     with locked(build_dir() / "book.lock"):
-        source = book.write_source([build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER])
+        source = book.write_source(
+            [build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER]
+        )
         pages = print_book(source, target, facts)
     print(f"{target}: {pages} pages, {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return target

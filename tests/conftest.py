@@ -1,4 +1,6 @@
-"""Shared by all tests: a build folder of their own, small faces to train on, and the smoke book, built once."""
+"""Shared by all tests: a build folder of their own, small faces to train on, and the smoke book,
+built once.
+"""
 
 import os
 import resource
@@ -18,11 +20,15 @@ FIRST = ("test_train.py", "test_book.py", "test_every_page.py", "test_page.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what looks at the smoke book, which `make test-book` runs, and start with what takes longest."""
+    """Mark what looks at the smoke book, which `make test-book` runs, and start with what takes
+    longest.
+    """
     for item in items:
         if "built" in item.fixturenames:
             item.add_marker("book")
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    items.sort(
+        key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +51,12 @@ def few():
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """Build the smoke book; return its _build folder, what the build printed, and the memory of its largest process in bytes.
+    """Build the smoke book; return its _build folder, what the build printed, and the memory of its
+    largest process in bytes.
 
-    It is built under bad conditions: from the bare files without .git, in a folder with spaces and other letters, under LANG=C,
-    and where the system lets us, by a user without any privilege in a network namespace that has nothing but loopback.
+    It is built under bad conditions: from the bare files without .git, in a folder with spaces and
+    other letters, under LANG=C, and where the system lets us, by a user without any privilege in a
+    network namespace that has nothing but loopback.
     """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
@@ -61,26 +69,40 @@ def built(tmp_path_factory):
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, place / name)
             said = make(place)
-            used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux, bytes on macOS
+            used = resource.getrusage(
+                resource.RUSAGE_CHILDREN
+            ).ru_maxrss  # kB on Linux, bytes on macOS
             (shared / "memory").write_text(str(used * (1 if sys.platform == "darwin" else 1024)))
             printed.write_text(said, encoding="utf-8")
             if os.environ.get("HW3_TEST_KEEP"):
-                shutil.copytree(place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True)
-    return place / "_build", printed.read_text(encoding="utf-8"), int((shared / "memory").read_text())
+                shutil.copytree(
+                    place / "_build" / "executed", os.environ["HW3_TEST_KEEP"], dirs_exist_ok=True
+                )
+    return (
+        place / "_build",
+        printed.read_text(encoding="utf-8"),
+        int((shared / "memory").read_text()),
+    )
 
 
 def sources():
     """Return the files of the project, as a source archive has them."""
     if (ROOT / ".git").exists():
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        listed = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
         return [name for name in listed if (ROOT / name).is_file()]
     made = {".venv", "_build", "data", "__pycache__", ".pytest_cache", ".ruff_cache"}
-    return [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not made & set(p.relative_to(ROOT).parts)]
+    return [
+        p.relative_to(ROOT)
+        for p in ROOT.rglob("*")
+        if p.is_file() and not made & set(p.relative_to(ROOT).parts)
+    ]
 
 
-# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes the command, run by a user
-# who may do nothing special.
+# Switches loopback on (SIOCSIFFLAGS: up, running), proves that nothing else is there, and becomes
+# the command, run by a user who may do nothing special.
 ALONE = """
 import fcntl, os, socket, struct, sys
 with socket.socket() as s:
@@ -89,7 +111,10 @@ assert [name for _, name in socket.if_nameindex()] == ["lo"]
 os.execvp("unshare", ["unshare", "--user", "--map-user=1000", "--map-group=1000", *sys.argv[1:]])
 """
 ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
-CAN_ISOLATE = bool(shutil.which("unshare")) and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
+CAN_ISOLATE = (
+    bool(shutil.which("unshare"))
+    and not subprocess.run([*ISOLATE, "/bin/true"], capture_output=True).returncode
+)
 
 
 # What builds the book: it first says who it is and what network it sees.
@@ -106,8 +131,13 @@ if __name__ == "__main__":
 
 def make(place):
     odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
-    env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C", "PYTHONPATH": str(place)}
+    env = {k: v for k, v in os.environ.items() if k not in odd} | {
+        "LANG": "C",
+        "PYTHONPATH": str(place),
+    }
     command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-c", BUILD]
-    result = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8")
+    result = subprocess.run(
+        command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8"
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -1,6 +1,8 @@
-"""`make stress`: kill -9 and Ctrl-C at 20 random moments of a training and of a book, and two at once (about 15 minutes).
+"""`make stress`: kill -9 and Ctrl-C at 20 random moments of a training and of a book, and two at
+once (about 15 minutes).
 
-Not part of `make test`: it takes long, and its moments are random (the seed is printed; HW3_STRESS_SEED sets it).
+Not part of `make test`: it takes long, and its moments are random (the seed is printed;
+HW3_STRESS_SEED sets it).
 """
 
 import json
@@ -26,10 +28,20 @@ KILLS = 20
 def start(build, *arguments):
     """Start a command of hw3 in a process group of its own."""
     env = {k: v for k, v in os.environ.items() if k != "HW3_DATA"} | {"HW3_BUILD": str(build)}
-    command = [sys.executable, "-c", "from hw3 import train; train.SAVE_EVERY = 0; from hw3.__main__ import main; main()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from hw3 import train; train.SAVE_EVERY = 0; from hw3.__main__ import main; main()",
+    ]
     if arguments[0] == "book":
         command = [sys.executable, "-m", "press"]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "start_new_session": True}
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "cwd": ROOT,
+        "start_new_session": True,
+    }
     return subprocess.Popen([*command, *map(str, arguments)], env=env, **options)
 
 
@@ -41,7 +53,9 @@ def finish(process):
 
 
 def broken(build, longest, *arguments):
-    """Start a command KILLS times and end it after a random time, with a kill -9, a Ctrl-C, or both to its whole group."""
+    """Start a command KILLS times and end it after a random time, with a kill -9, a Ctrl-C, or both
+    to its whole group.
+    """
     moments = random.Random(SEED)
     print(f"HW3_STRESS_SEED={SEED}")
     for number in range(KILLS):
@@ -60,7 +74,10 @@ def broken(build, longest, *arguments):
 def result(build):
     """Return the histories and probabilities of all runs of a build, by folder."""
     runs = {p.parent.name: load(p.parent) for p in (build / "runs").glob("*/run.json")}
-    return {name: (run.history, {part: p[2].tobytes() for part, p in run.predictions.items()}) for name, run in runs.items()}
+    return {
+        name: (run.history, {part: p[2].tobytes() for part, p in run.predictions.items()})
+        for name, run in runs.items()
+    }
 
 
 def test_a_training_that_is_broken_off_again_and_again_ends_like_an_unbroken_one(tmp_path):
@@ -77,7 +94,10 @@ def test_a_training_that_is_broken_off_again_and_again_ends_like_an_unbroken_one
 
 def test_two_trainings_of_one_run_at_once_do_not_harm_each_other(tmp_path):
     data = write_train(tmp_path / "train.csv", rows=100)
-    both = [start(tmp_path / "build", "train", "dnn", "--profile", "smoke", "--data", data) for _ in range(2)]
+    both = [
+        start(tmp_path / "build", "train", "dnn", "--profile", "smoke", "--data", data)
+        for _ in range(2)
+    ]
     printed = [finish(process).splitlines()[-1] for process in both]
     assert printed[0] == printed[1]
     assert len(result(tmp_path / "build")) == 1
@@ -99,9 +119,14 @@ def test_a_book_that_is_broken_off_again_and_again_ends_like_an_unbroken_one(who
     expected, found = shown(build / "executed"), shown(tmp_path / "_build" / "executed")
     assert [cell for cell in expected if expected[cell] != found.get(cell)] == []
     assert result(tmp_path / "_build") == result(build)
-    pages = [sorted(p.name for p in (b / "html" / "book").glob("*.html")) for b in (build, tmp_path / "_build")]
+    pages = [
+        sorted(p.name for p in (b / "html" / "book").glob("*.html"))
+        for b in (build, tmp_path / "_build")
+    ]
     assert pages[0] == pages[1]
     for name in ("index.ipynb", "cnn.ipynb"):
         json.loads((tmp_path / "_build" / "executed" / name).read_text())
-    with np.load(next((tmp_path / "_build" / "runs").glob("cnn*/predictions.npz")), allow_pickle=False) as saved:
+    with np.load(
+        next((tmp_path / "_build" / "runs").glob("cnn*/predictions.npz")), allow_pickle=False
+    ) as saved:
         assert saved.files

@@ -1,4 +1,6 @@
-"""The audit: pictures made equal or nearly equal by hand are found, others are not; the counts of FER2013 come out again."""
+"""The audit: pictures made equal or nearly equal by hand are found, others are not; the counts of
+FER2013 come out again.
+"""
 
 import json
 import os
@@ -16,9 +18,13 @@ RNG = np.random.default_rng(7)
 
 
 def pictures(n, levels=6):
-    """Return n smooth random pictures (n, 48, 48) uint8, as unlike each other as such pictures are."""
+    """Return n smooth random pictures (n, 48, 48) uint8, as unlike each other as such pictures
+    are.
+    """
     small = RNG.integers(30, 200, (n, levels, levels), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(s).resize((48, 48), Image.Resampling.BICUBIC)) for s in small])
+    return np.stack(
+        [np.asarray(Image.fromarray(s).resize((48, 48), Image.Resampling.BICUBIC)) for s in small]
+    )
 
 
 def test_identical_is_to_the_last_pixel():
@@ -49,7 +55,9 @@ CHANGES = {
     "shifted": lambda x: np.pad(x, ((2, 0), (0, 1)), mode="edge")[:48, 1:],
     "rescaled": lambda x: enlarged(x, 52),
     "brightened": lambda x: (x * 0.7 + 60).astype(np.uint8),
-    "all at once": lambda x: (enlarged(np.roll(x[:, ::-1], 1, axis=0), 50) * 0.8 + 20).astype(np.uint8),
+    "all at once": lambda x: (enlarged(np.roll(x[:, ::-1], 1, axis=0), 50) * 0.8 + 20).astype(
+        np.uint8
+    ),
 }
 
 
@@ -73,7 +81,9 @@ def test_families_join_over_a_third_picture():
     family = audit.families(same, pairs)  # 0 = 2 by identity, 0 - 3 and 3 - 4 by pairs
     assert len({family[i] for i in (0, 2, 3, 4)}) == 1
     assert len(set(family)) == 3
-    assert np.array_equal(audit.families(same, np.zeros((0, 3), int))[[0, 1]], audit.families(same, pairs[:0])[[2, 1]])
+    assert np.array_equal(
+        audit.families(same, np.zeros((0, 3), int))[[0, 1]], audit.families(same, pairs[:0])[[2, 1]]
+    )
 
 
 FAMILY = np.array([0, 0, 1, 2, 3, 0, 4, 1, 5, 4])
@@ -95,11 +105,16 @@ def test_counts_by_hand():
 
 
 def test_seen_asks_for_a_member_among_the_trained():
-    assert audit.seen(FAMILY, np.array([5, 6, 7]), np.array([0, 3])).tolist() == [True, False, False]
+    assert audit.seen(FAMILY, np.array([5, 6, 7]), np.array([0, 3])).tolist() == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_split_leak_of_one_pair_and_two_single_pictures():
-    # Of four pictures two are held out: 6 equal splits, 4 of which part the pair, so that 1 of 2 held out is seen.
+    # Of four pictures two are held out: 6 equal splits, 4 of which part the pair, so that 1 of 2
+    # held out is seen.
     assert audit.split_leak(np.array([0, 0, 1, 2]), held=2) == pytest.approx(4 / 6 / 2)
     assert audit.split_leak(np.arange(4), held=2) == 0
     drawn = [np.random.default_rng(i).permutation(10) for i in range(4000)]
@@ -108,26 +123,45 @@ def test_split_leak_of_one_pair_and_two_single_pictures():
 
 
 def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked(monkeypatch):
-    part = np.array([5, 6, 7, 8]), np.array([3, 0, 2, 1]), np.eye(7)[[3, 0, 2, 0]]  # rows, labels, probabilities
+    part = (
+        np.array([5, 6, 7, 8]),
+        np.array([3, 0, 2, 1]),
+        np.eye(7)[[3, 0, 2, 0]],
+    )  # rows, labels, probabilities
     run = replace(runs.recorded("modern-cnn")[0], predictions={"PrivateTest": part})
     right, leaked = audit.right_and_leaked(run, "PrivateTest", FAMILY, np.flatnonzero(PART == 0))
     assert right.tolist() == [True, True, True, False]
-    assert leaked.tolist() == [True, False, True, False]  # families 0 and 1; 4 and 5 have nobody in Training
-    monkeypatch.setattr(audit, "recorded", lambda: ({}, {"near": FAMILY, "identical": np.arange(10)}, PART))
+    assert leaked.tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]  # families 0 and 1; 4 and 5 have nobody in Training
+    monkeypatch.setattr(
+        audit, "recorded", lambda: ({}, {"near": FAMILY, "identical": np.arange(10)}, PART)
+    )
     assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (1, 2)
     assert audit.unseen(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
     run = replace(run, recipe=replace(run.recipe, public=True))
     assert audit.learned(run).tolist() == np.flatnonzero(PART < 2).tolist()
-    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (0, 1), "families 0, 4 and 1 are known"
+    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (0, 1), (
+        "families 0, 4 and 1 are known"
+    )
 
 
 def test_inflation_by_hand():
-    right, leaked = np.array([1, 1, 1, 0, 1, 0, 1, 0], bool), np.array([1, 1, 0, 0, 0, 0, 0, 0], bool)
+    right, leaked = (
+        np.array([1, 1, 1, 0, 1, 0, 1, 0], bool),
+        np.array([1, 1, 0, 0, 0, 0, 0, 0], bool),
+    )
     value, low, high = audit.inflation(right, leaked)
     assert value == pytest.approx(5 / 8 - 3 / 6)
-    # Each right leaked one adds 3/8 / 8; of the clean ones the right add 3/64 - 1/12, the wrong -5/64 + 1/12.
+    # Each right leaked one adds 3/8 / 8; of the clean ones the right add 3/64 - 1/12, the wrong
+    # -5/64 + 1/12.
     squares = 2 * (3 / 64) ** 2 + 3 * (3 / 64 - 1 / 12) ** 2 + 3 * (-5 / 64 + 1 / 12) ** 2
-    assert (low, high) == pytest.approx((value - 1.96 * squares**0.5, value + 1.96 * squares**0.5), abs=1e-5)
+    assert (low, high) == pytest.approx(
+        (value - 1.96 * squares**0.5, value + 1.96 * squares**0.5), abs=1e-5
+    )
     assert audit.inflation(right, np.zeros(8, bool)) == (0, 0, 0)
 
 
@@ -139,7 +173,9 @@ def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path,
     counts, found, part = audit.recorded()
     assert counts == {"constant": 2, "by eye": {"n": 100}}
     assert np.array_equal(part, PART)
-    assert audit.count(np.unique(found["near"], return_inverse=True)[1], part, LABELS) == audit.count(FAMILY, PART, LABELS)
+    assert audit.count(
+        np.unique(found["near"], return_inverse=True)[1], part, LABELS
+    ) == audit.count(FAMILY, PART, LABELS)
 
 
 def test_only_the_whole_of_fer2013_is_audited(few):
@@ -147,24 +183,34 @@ def test_only_the_whole_of_fer2013_is_audited(few):
         audit.again(few)
 
 
-def test_other_counts_than_the_recorded_ones_are_said_and_recorded_where_asked(few, monkeypatch, tmp_path, capsys):
+def test_other_counts_than_the_recorded_ones_are_said_and_recorded_where_asked(
+    few, monkeypatch, tmp_path, capsys
+):
     monkeypatch.setattr(audit, "FOLDER", tmp_path)
     monkeypatch.setattr(audit, "check_recordable", lambda data: None)
     monkeypatch.setattr(
-        audit, "audit", lambda data: ({"constant": 0}, dict.fromkeys(("identical", "near"), np.arange(len(data))))
+        audit,
+        "audit",
+        lambda data: ({"constant": 0}, dict.fromkeys(("identical", "near"), np.arange(len(data)))),
     )
     audit.again(few, write=True)
     audit.again(few)
-    (tmp_path / "counts.json").write_text((tmp_path / "counts.json").read_text().replace('"constant": 0', '"constant": 1'))
+    (tmp_path / "counts.json").write_text(
+        (tmp_path / "counts.json").read_text().replace('"constant": 0', '"constant": 1')
+    )
     with pytest.raises(ValueError, match="not the recorded counts"):
         audit.again(few)
 
 
 def test_audit_of_few_faces_counts_a_planted_leak(few):
-    images = np.random.default_rng(0).integers(0, 256, few.images.shape).astype(np.uint8)  # no two alike
+    images = (
+        np.random.default_rng(0).integers(0, 256, few.images.shape).astype(np.uint8)
+    )  # no two alike
     labels = few.labels.copy()
     images[290], labels[290] = images[0], (labels[0] + 1) % 7
-    counts, found = audit.audit(Faces(images, labels, few.part.copy(), "test faces", "made by the tests"))
+    counts, found = audit.audit(
+        Faces(images, labels, few.part.copy(), "test faces", "made by the tests")
+    )
     assert counts["constant"] == 0
     assert counts["identical"]["PrivateTest also in Training"] == 1
     assert counts["identical"]["groups with different labels"] == 1
@@ -175,11 +221,16 @@ def test_recorded_counts_follow_from_the_recorded_families():
     counts, found, part = audit.recorded()
     assert np.bincount(part).tolist() == [28_709, 3_589, 3_589]
     for kind, family in found.items():
-        again = audit.count(np.unique(family, return_inverse=True)[1], part, np.zeros(len(part), np.uint8))
+        again = audit.count(
+            np.unique(family, return_inverse=True)[1], part, np.zeros(len(part), np.uint8)
+        )
         same = {key for key in again if key != "groups with different labels"}
         assert {key: counts[kind][key] for key in same} == {key: again[key] for key in same}
     first = counts["identical"]
-    assert (first["PublicTest also in Training"], first["PrivateTest also in Training"]) == (280, 288)
+    assert (first["PublicTest also in Training"], first["PrivateTest also in Training"]) == (
+        280,
+        288,
+    )
     assert (first["groups with different labels"], counts["constant"]) == (58, 13)
     assert counts["by eye"]["threshold"] == audit.FINE
     assert counts["by eye"]["random pairs"]["n"] >= 100
@@ -207,13 +258,19 @@ def test_audit_of_fer2013_gives_the_recorded_counts_and_families(fer2013):
     assert np.array_equal(part, fer2013.part)
     for kind, family in found.items():
         pairs = np.unique(np.stack([family, families[kind]]), axis=1)
-        assert pairs.shape[1] == len(set(family)) == len(set(families[kind].tolist())), "the same families, numbered anew"
+        assert pairs.shape[1] == len(set(family)) == len(set(families[kind].tolist())), (
+            "the same families, numbered anew"
+        )
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_as_many_changed_copies_of_200_faces_of_fer2013_are_found_as_recorded(fer2013, change):
-    rows = np.random.default_rng(0).choice(np.flatnonzero(~audit.constant(fer2013.images)), 200, replace=False)
-    images = np.concatenate([fer2013.images[rows], [CHANGES[change](x) for x in fer2013.images[rows]]])
+    rows = np.random.default_rng(0).choice(
+        np.flatnonzero(~audit.constant(fer2013.images)), 200, replace=False
+    )
+    images = np.concatenate(
+        [fer2013.images[rows], [CHANGES[change](x) for x in fer2013.images[rows]]]
+    )
     pairs, _ = audit.near(images)
     planted = audit.recorded()[0]["planted copies"]
     assert planted["n"] == len(rows)

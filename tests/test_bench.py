@@ -1,4 +1,6 @@
-"""The benchmark: what it compares is the same, what it keeps are repetitions, what it says follows from them. No test times."""
+"""The benchmark: what it compares is the same, what it keeps are repetitions, what it says follows
+from them. No test times.
+"""
 
 import copy
 import json
@@ -16,7 +18,8 @@ from hw3 import faces, models, recipes, runs
 from hw3.disk import ROOT, build_dir
 
 needs_torch = pytest.mark.skipif(
-    find_spec("torch") is None, reason="PyTorch is not a dependency: only the benchmark compares with it"
+    find_spec("torch") is None,
+    reason="PyTorch is not a dependency: only the benchmark compares with it",
 )
 
 
@@ -34,18 +37,44 @@ def quick(tmp_path_factory):
 
 @pytest.fixture
 def made_up(quick):
-    """Return a result of a GPU whose rates are known: ours 1,000, 2,000 and 4,000 images/s, Keras 500, PyTorch none."""
-    result = copy.deepcopy(quick) | {"device": "1 GPU NVIDIA H200", "images": 4000, "load": [0.1, 0.1, 0.1]}
-    taken = {bench.OURS: [4.0, 1.0, 2.0], bench.KERAS: [8.0, 8.0, 8.0], bench.PRODUCT: [0.5, 0.5, 0.5]}
+    """Return a result of a GPU whose rates are known: ours 1,000, 2,000 and 4,000 images/s, Keras
+    500, PyTorch none.
+    """
+    result = copy.deepcopy(quick) | {
+        "device": "1 GPU NVIDIA H200",
+        "images": 4000,
+        "load": [0.1, 0.1, 0.1],
+    }
+    taken = {
+        bench.OURS: [4.0, 1.0, 2.0],
+        bench.KERAS: [8.0, 8.0, 8.0],
+        bench.PRODUCT: [0.5, 0.5, 0.5],
+    }
     about = {"precision": "mixed_bfloat16", "batch": 256}
-    result["steps"] = [about | {"way": w, "threads": None, "first": 10.0, "seconds": s} for w, s in taken.items()]
+    result["steps"] = [
+        about | {"way": w, "threads": None, "first": 10.0, "seconds": s} for w, s in taken.items()
+    ]
     result["steps"].append(about | {"way": bench.TORCH, "skipped": "PyTorch is not installed"})
-    result["loading"] = {"faces": 3000, "bytes": 10**6, "seconds": {bench.FIRST: [0.5], bench.AGAIN: [0.01], bench.SPLIT: [5.0]}}
+    result["loading"] = {
+        "faces": 3000,
+        "bytes": 10**6,
+        "seconds": {bench.FIRST: [0.5], bench.AGAIN: [0.01], bench.SPLIT: [5.0]},
+    }
     return result
 
 
 def test_quick_run_measures_every_way_and_keeps_every_repetition(quick):
-    assert {"device", "backend", "cores", "load", "versions", "date", "images", "steps", "loading"} == set(quick)
+    assert {
+        "device",
+        "backend",
+        "cores",
+        "load",
+        "versions",
+        "date",
+        "images",
+        "steps",
+        "loading",
+    } == set(quick)
     assert quick["backend"] == keras.backend.backend() in quick["versions"]
     assert [row["way"] for row in quick["steps"]] == list(bench.WAYS)
     for row in quick["steps"]:
@@ -64,7 +93,9 @@ def test_a_whole_run_is_written_and_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "WAYS", {bench.OURS: lambda *_: lambda: 0})
     monkeypatch.setattr(bench.train, "device", lambda: "CPU Some (R) Chip")
     result = bench.run(**bench.QUICK)
-    assert [path.name for path in bench.FOLDER.iterdir()] == [f"cpu-some-r-chip-{keras.backend.backend()}.json"]
+    assert [path.name for path in bench.FOLDER.iterdir()] == [
+        f"cpu-some-r-chip-{keras.backend.backend()}.json"
+    ]
     assert bench.recorded() == [json.loads(json.dumps(result))]
 
 
@@ -85,8 +116,12 @@ def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monke
 
 
 def test_measuring_needs_no_library_for_figures():
-    code = "import sys, beyond.bench; print({'seaborn', 'plotly', 'hw3.figures'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    code = (
+        "import sys, beyond.bench; print({'seaborn', 'plotly', 'hw3.figures'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout == "set()\n"
 
 
@@ -110,17 +145,35 @@ def test_the_tables_of_recorded_results_follow_from_their_repetitions(path):
     assert len(rows) == len(measured)
     for row in measured:
         speeds = result["images"] / np.array(row["seconds"])
-        found = rows.loc[(row["precision"], row["batch"], row["way"]), ["images/s", "min", "max", "n"]]
-        assert list(found) == pytest.approx([np.median(speeds), speeds.min(), speeds.max(), len(speeds)])
+        found = rows.loc[
+            (row["precision"], row["batch"], row["way"]), ["images/s", "min", "max", "n"]
+        ]
+        assert list(found) == pytest.approx(
+            [np.median(speeds), speeds.min(), speeds.max(), len(speeds)]
+        )
     assert "/" not in result["device"]
 
 
 def test_table_compares_medians_and_names_the_share_of_the_peak(made_up):
     rows = bench.table(made_up)
-    columns = ["precision", "batch", "way", "images/s", "min", "max", "n", "ours is", "first call (s)", "TFLOP/s", "of peak"]
+    columns = [
+        "precision",
+        "batch",
+        "way",
+        "images/s",
+        "min",
+        "max",
+        "n",
+        "ours is",
+        "first call (s)",
+        "TFLOP/s",
+        "of peak",
+    ]
     assert list(rows) == columns
     rows = rows.set_index("way")
-    assert list(rows.loc[bench.OURS, ["images/s", "min", "max", "n", "ours is", "first call (s)"]]) == [2000, 1000, 4000, 3, 1, 8]
+    assert list(
+        rows.loc[bench.OURS, ["images/s", "min", "max", "n", "ours is", "first call (s)"]]
+    ) == [2000, 1000, 4000, 3, 1, 8]
     assert rows.loc[bench.KERAS, "ours is"] == 4
     assert bench.TORCH not in rows.index
     assert rows.loc[bench.OURS, "TFLOP/s"] == pytest.approx(2000 * bench.operations() / 1e12)
@@ -129,9 +182,15 @@ def test_table_compares_medians_and_names_the_share_of_the_peak(made_up):
 
 def test_the_peak_is_known_only_for_the_exact_chip_and_precision():
     assert (
-        bench.peak("1 GPU NVIDIA H200", "mixed_bfloat16") == bench.peak("8 GPU NVIDIA H100 80GB HBM3", "mixed_bfloat16") == 989e12
+        bench.peak("1 GPU NVIDIA H200", "mixed_bfloat16")
+        == bench.peak("8 GPU NVIDIA H100 80GB HBM3", "mixed_bfloat16")
+        == 989e12
     )
-    for device, precision in (("1 GPU NVIDIA H200", "float32"), ("1 GPU NVIDIA H100 PCIe", "mixed_bfloat16"), ("CPU", "float32")):
+    for device, precision in (
+        ("1 GPU NVIDIA H200", "float32"),
+        ("1 GPU NVIDIA H100 PCIe", "mixed_bfloat16"),
+        ("CPU", "float32"),
+    ):
         assert bench.peak(device, precision) is None
 
 
@@ -142,7 +201,11 @@ def test_operations_are_those_of_chapter_4():
 @pytest.mark.parametrize("precision", bench.GPU["precisions"])
 def test_products_do_the_operations_of_learning(precision, few, monkeypatch):
     shapes, matmul = [], keras.ops.matmul
-    monkeypatch.setattr(bench.ops, "matmul", lambda x, y: shapes.append((x.shape, y.shape, str(x.dtype))) or matmul(x, y))
+    monkeypatch.setattr(
+        bench.ops,
+        "matmul",
+        lambda x, y: shapes.append((x.shape, y.shape, str(x.dtype))) or matmul(x, y),
+    )
     assert bench.seconds(bench.products(few.images[:1], few.labels[:1], 1, precision)) > 0
     ((n, k), (_, m), dtype) = shapes[0]
     assert precision.removeprefix("mixed_") in dtype
@@ -155,9 +218,16 @@ def test_the_network_in_torch_is_the_cnn():
 
     network, cnn = bench.torch_network(), models.cnn()
     statistics = sum(b.numel() for name, b in network.named_buffers() if "running" in name)
-    assert sum(p.numel() for p in network.parameters()) + statistics == cnn.count_params() == 6_040_327
-    kernels = [tuple(p.shape[2:] + p.shape[1::-1]) if p.ndim == 4 else tuple(p.shape[::-1]) for p in network.parameters()]
-    assert [k for k in kernels if len(k) > 1] == [tuple(w.shape) for w in cnn.trainable_weights if len(w.shape) > 1]
+    assert (
+        sum(p.numel() for p in network.parameters()) + statistics == cnn.count_params() == 6_040_327
+    )
+    kernels = [
+        tuple(p.shape[2:] + p.shape[1::-1]) if p.ndim == 4 else tuple(p.shape[::-1])
+        for p in network.parameters()
+    ]
+    assert [k for k in kernels if len(k) > 1] == [
+        tuple(w.shape) for w in cnn.trainable_weights if len(w.shape) > 1
+    ]
     assert network(torch.zeros(2, 1, 48, 48)).shape == (2, models.CLASSES)
 
 
@@ -166,7 +236,9 @@ def test_a_repetition_fits_all_images_once_in_batches_of_the_same_size(way, few,
     seen = []
 
     def fit(self, x, y=None, batch_size=None, **options):
-        seen.extend([batch_size] * (len(x) // batch_size) if batch_size else [len(rows) for rows, _ in x])
+        seen.extend(
+            [batch_size] * (len(x) // batch_size) if batch_size else [len(rows) for rows, _ in x]
+        )
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
@@ -178,7 +250,12 @@ def test_only_ours_uses_the_fused_normalization(few, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda self, *xy, **given: used.append(kinds(self)))
 
     def kinds(model):
-        return {type(x) for layer in model.layers for x in getattr(layer, "layers", [layer]) if "norm" in x.name}
+        return {
+            type(x)
+            for layer in model.layers
+            for x in getattr(layer, "layers", [layer])
+            if "norm" in x.name
+        }
 
     for way in (bench.OURS, bench.KERAS):
         bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
@@ -198,7 +275,10 @@ def test_the_loop_in_torch_takes_a_step_for_each_batch(few, monkeypatch):
 
 def test_both_ways_of_loading_read_the_same(tmp_path, few):
     path = tmp_path / "train.csv"
-    lines = [f"{label},{' '.join(map(str, image.ravel()))}" for label, image in zip(few.labels[:5], few.images[:5], strict=True)]
+    lines = [
+        f"{label},{' '.join(map(str, image.ravel()))}"
+        for label, image in zip(few.labels[:5], few.images[:5], strict=True)
+    ]
     path.write_text("\n".join(["label,feature", *lines]))
     found = faces.load(path)
     for images, labels in (bench.split_load(path), (found.images, found.labels)):
@@ -230,18 +310,33 @@ def fake(seed, seconds, accuracy):
 
 
 def test_trainings_are_summed_up_by_medians_over_seeds():
-    first, second = fake(0, [9.0, 4.0, 4.0], [0.5, 0.6, 0.7]), fake(1, [11.0, 6.0, 6.0], [0.5, 0.7, 0.6])
+    first, second = (
+        fake(0, [9.0, 4.0, 4.0], [0.5, 0.6, 0.7]),
+        fake(1, [11.0, 6.0, 6.0], [0.5, 0.7, 0.6]),
+    )
     other = replace(first, network="dnn", history={"val_accuracy": [0.2, 0.3, 0.4]})
     rows = bench.trainings([first, second, other])
     assert list(rows["run"]) == ["modern-cnn", "modern-dnn"]
     row = rows.iloc[0]
     assert (row["epochs"], row["runs"], 60 * row["minutes"]) == (3, 2, pytest.approx(20))
-    assert row["images/s"] == pytest.approx((1000 / 4 + 1000 / 6) / 2), "the 50 faces that fill no batch are left out"
+    assert row["images/s"] == pytest.approx((1000 / 4 + 1000 / 6) / 2), (
+        "the 50 faces that fill no batch are left out"
+    )
     assert (row["first epoch (s)"], row["epoch (s)"]) == (10, 5)
     assert list(rows["reached"]) == [1, 0], "at the end, not on the way"
     assert bench.trainings([]).empty
-    later = bench.trainings([replace(first, history={"val_accuracy": [0.1] * 3}, final={"val_accuracy": 0.7, "seconds": 3.0})])
-    assert (later.iloc[0]["reached"], 60 * later.iloc[0]["minutes"]) == (1, pytest.approx(20)), "precise BatchNorm takes time"
+    later = bench.trainings(
+        [
+            replace(
+                first,
+                history={"val_accuracy": [0.1] * 3},
+                final={"val_accuracy": 0.7, "seconds": 3.0},
+            )
+        ]
+    )
+    assert (later.iloc[0]["reached"], 60 * later.iloc[0]["minutes"]) == (1, pytest.approx(20)), (
+        "precise BatchNorm takes time"
+    )
 
 
 def test_the_figure_shows_medians_and_ranges(made_up):

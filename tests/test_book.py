@@ -1,4 +1,6 @@
-"""The book: chapters without outputs, a build that runs only what changed, pages that ask no other host."""
+"""The book: chapters without outputs, a build that runs only what changed, pages that ask no other
+host.
+"""
 
 import contextlib
 import html
@@ -49,17 +51,27 @@ def test_chapter_is_clean_source(chapter):
 
 
 @pytest.mark.parametrize(
-    "name", ["<img src=x onerror=alert(1)>.csv", "=1+1&*b*.csv", "`a`_b_[c](d)$e$~f~.csv", "{ref}`x` | 臉 é.csv"]
+    "name",
+    [
+        "<img src=x onerror=alert(1)>.csv",
+        "=1+1&*b*.csv",
+        "`a`_b_[c](d)$e$~f~.csv",
+        "{ref}`x` | 臉 é.csv",
+    ],
 )
 def test_odd_file_names_reach_the_page_as_text(name):
-    parser = create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "strikethrough"}), RendererHTML)
+    parser = create_md_parser(
+        MdParserConfig(enable_extensions={"dollarmath", "strikethrough"}), RendererHTML
+    )
     page = parser.render(f"Read from {figures.plain(name)} today.")
     assert re.findall(r"<[^>]*>", page) == ["<p>", "</p>"]
     assert html.unescape(page) == f"<p>Read from {name} today.</p>\n"
 
 
 def test_table_gives_words_the_left_and_long_ones_room_and_is_the_same_each_time():
-    frame = pd.DataFrame({"run": ["a", "b"], "n": [1234, 5], "why": ["a <b>", "x" * 41], "p": ["1.5 (1 to 2)", "2"]})
+    frame = pd.DataFrame(
+        {"run": ["a", "b"], "n": [1234, 5], "why": ["a <b>", "x" * 41], "p": ["1.5 (1 to 2)", "2"]}
+    )
     made = figures.table(frame).to_html()
     assert "<b>" not in made
     assert "1,234" in made
@@ -110,7 +122,10 @@ def late(path):
 def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
     def build():
         with book.workers(2) as pool:
-            first, *_ = [pool.submit(sad), *(pool.submit(late, tmp_path / str(i)) for i in range(30))]
+            first, *_ = [
+                pool.submit(sad),
+                *(pool.submit(late, tmp_path / str(i)) for i in range(30)),
+            ]
             first.result()
 
     with pytest.raises(book.BuildError, match="the kettle"):
@@ -128,15 +143,28 @@ with book.workers(1) as pool:
 """
 
 
-@pytest.mark.parametrize(("how", "whom"), [(signal.SIGKILL, os.kill), (signal.SIGINT, os.kill), (signal.SIGINT, os.killpg)])
+@pytest.mark.parametrize(
+    ("how", "whom"),
+    [(signal.SIGKILL, os.kill), (signal.SIGINT, os.kill), (signal.SIGINT, os.killpg)],
+)
 def test_workers_end_with_a_build_that_is_killed_or_interrupted(how, whom):
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "start_new_session": True}
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "cwd": ROOT,
+        "start_new_session": True,
+    }
     build = subprocess.Popen([sys.executable, "-c", WORKING], **options)
     worker = int(build.stdout.readline())
     os.kill(worker, 0)
     whom(build.pid, how)
-    _, err = build.communicate(timeout=30)  # both ends of the pipes are closed: neither the build nor its worker lives
-    assert err.count("KeyboardInterrupt") == (how == signal.SIGINT), "only the build itself speaks of it"
+    _, err = build.communicate(
+        timeout=30
+    )  # both ends of the pipes are closed: neither the build nor its worker lives
+    assert err.count("KeyboardInterrupt") == (how == signal.SIGINT), (
+        "only the build itself speaks of it"
+    )
 
 
 def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatch):
@@ -153,8 +181,21 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-# Chapters that show runs or faces, and those that take verdicts or new faces from claims.py, which tests chapters 4 and 5 too.
-FACES = {"cnn", "dnn", "confusion", "results", "audit", "humans", "speed", "try", "index", "claims", "inside"}
+# Chapters that show runs or faces, and those that take verdicts or new faces from claims.py, which
+# tests chapters 4 and 5 too.
+FACES = {
+    "cnn",
+    "dnn",
+    "confusion",
+    "results",
+    "audit",
+    "humans",
+    "speed",
+    "try",
+    "index",
+    "claims",
+    "inside",
+}
 TESTED = {"claims", "index", "confusion", "cnn", "dnn"}
 EDITS = {
     "hw3/recipes.py": FACES,
@@ -195,7 +236,10 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
 
     def keys():
         parameters = {"PROFILE": "smoke", "DATA": None, "FRESH": False}
-        return {name: book.chapter_key(tmp_path / "book" / f"{name}.ipynb", parameters, "faces") for name in book.ORDER}
+        return {
+            name: book.chapter_key(tmp_path / "book" / f"{name}.ipynb", parameters, "faces")
+            for name in book.ORDER
+        }
 
     before = keys()
     assert keys() == before
@@ -212,7 +256,9 @@ def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_pat
     monkeypatch.setattr(book, "chapter_key", lambda *a: "key")
     monkeypatch.setattr(book, "executed_key", lambda path: "key")
     monkeypatch.setattr(book, "run_chapter", lambda chapter, *a: ran.append(chapter.stem) or 0.0)
-    monkeypatch.setattr(book, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1)))
+    monkeypatch.setattr(
+        book, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1))
+    )
     book.run_chapters("smoke", None, False)
     assert ran == ["try"]
     (tmp_path / "_build" / "demo").mkdir()
@@ -223,7 +269,9 @@ def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_pat
     assert ran == ["try"] * len(book.BESIDE["try"])
 
 
-def test_folder_that_the_book_cannot_be_built_into_is_said_before_a_chapter_runs(tmp_path, monkeypatch):
+def test_folder_that_the_book_cannot_be_built_into_is_said_before_a_chapter_runs(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "made"))
     monkeypatch.setattr(book, "run_chapters", lambda *a: pytest.fail("chapters ran"))
     with pytest.raises(book.BuildError, match=r"into a folder called _build; name .*made/_build$"):
@@ -235,7 +283,11 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     built_once = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
-    files = (*book.SETTINGS, "hw3/__init__.py", *(f"press/{name}" for name in ("page.py", "page.css", "language.html")))
+    files = (
+        *book.SETTINGS,
+        "hw3/__init__.py",
+        *(f"press/{name}" for name in ("page.py", "page.css", "language.html")),
+    )
     (settings / "results").mkdir(parents=True)
     for name in files:
         (settings / name).parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +323,10 @@ def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
     first.__enter__()
     code = "import sys; from pathlib import Path; from hw3.disk import locked\nwith locked(Path(sys.argv[1])): print('in')"
     second = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "book.lock")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path / "book.lock")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert "another process works on book; waiting" in second.stderr.readline()
     assert second.poll() is None
@@ -292,18 +347,24 @@ def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
 
 
 def shown(folder):
-    """Return {(chapter, cell): what it shows} of executed chapters, without dates, addresses in memory and measured times."""
+    """Return {(chapter, cell): what it shows} of executed chapters, without dates, addresses in
+    memory and measured times.
+    """
     found, hidden = {}, {"timing", "remove-output", "remove-cell"}
     for name in book.ORDER:
         for cell in nbformat.read(Path(folder) / f"{name}.ipynb", as_version=4).cells:
             if cell.cell_type == "code" and not hidden & set(cell.metadata.get("tags", ())):
                 outputs = [output.get("data") or output.get("text") for output in cell.outputs]
-                found[name, cell.id] = re.sub(r"20\d\d-\d\d-\d\d| at 0x[0-9a-f]+", "", json.dumps(outputs))
+                found[name, cell.id] = re.sub(
+                    r"20\d\d-\d\d-\d\d| at 0x[0-9a-f]+", "", json.dumps(outputs)
+                )
     return found
 
 
 def test_two_builds_show_the_same_to_the_last_digit():
-    """CI builds the smoke book twice: here, and by `make book`; HW3_TEST_TWICE names the two folders of executed chapters."""
+    """CI builds the smoke book twice: here, and by `make book`; HW3_TEST_TWICE names the two
+    folders of executed chapters.
+    """
     folders = os.environ.get("HW3_TEST_TWICE", "").split(":")
     if len(folders) != 2:
         pytest.skip("HW3_TEST_TWICE does not name two folders")
@@ -323,11 +384,26 @@ def test_the_book_was_built_by_an_ordinary_user_without_any_network(built):
     assert who["interfaces"] == ["lo"]
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a program to one core")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a program to one core"
+)
 def test_one_core_is_enough(tmp_path):
     code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); from hw3.__main__ import main; main()"
-    command = [sys.executable, "-c", code, "train", "dnn", "--profile", "smoke", "--set", "epochs=1"]
-    assert "held-out: accuracy" in subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "train",
+        "dnn",
+        "--profile",
+        "smoke",
+        "--set",
+        "epochs=1",
+    ]
+    assert (
+        "held-out: accuracy"
+        in subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    )
 
 
 def test_the_build_needs_less_than_3_gb(built):
@@ -369,7 +445,9 @@ def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built
 @pytest.mark.parametrize("name", [f"{name}.html" for name in book.ORDER])
 def test_page_says_its_data_and_asks_no_other_host(built, name):
     text = page(built, name)
-    fetched = re.findall(r"""<(?:script|img|iframe|link|source)\b[^>]*?\s(?:src|href)=["']([^"']+)""", text)
+    fetched = re.findall(
+        r"""<(?:script|img|iframe|link|source)\b[^>]*?\s(?:src|href)=["']([^"']+)""", text
+    )
     assert fetched
     assert not [url for url in fetched if re.match(r"(https?:)?//", url)]
     assert str(ROOT) not in text

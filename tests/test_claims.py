@@ -1,4 +1,6 @@
-"""The claims of the original: verdicts on cases that one can decide by hand, and nothing that it states left out."""
+"""The claims of the original: verdicts on cases that one can decide by hand, and nothing that it
+states left out.
+"""
 
 import json
 import re
@@ -14,8 +16,8 @@ from hw3.disk import ROOT
 
 
 def run(trained=0.5, hits=500, n=1000, first=0, new=None):
-    """Return a stand-in for a Run: training accuracy on 1,000 images, and hits of n images of one label, first of them wrong;
-    of as many new faces as many hits, unless told."""
+    """Return a stand-in for a Run: training accuracy on 1,000 images, and hits of n images of one
+    label, first of them wrong; of as many new faces as many hits, unless told."""
     right = np.roll(np.arange(n) < hits, first)
     return SimpleNamespace(
         history={"accuracy": [0.1, trained]}, trained_on=1000,
@@ -44,7 +46,9 @@ def said(text, given):
     ids=["both far above", "one below", "one just above the margin"],
 )
 def test_overfitting_is_a_gap_under_both_losses(stable, clipped, expected):
-    row = said("Such a DNN overfits when it is trained again", evidence(stable=stable, clipped=clipped))
+    row = said(
+        "Such a DNN overfits when it is trained again", evidence(stable=stable, clipped=clipped)
+    )
     assert row["verdict"] == expected
     assert "clipped loss" in row["evidence"]  # the one that decides
     assert row["value"] == pytest.approx(clipped.history["accuracy"][-1] - 0.5 - claims.MARGIN)
@@ -54,27 +58,51 @@ def test_the_original_log_shows_no_overfitting():
     row = said("The DNN overfitted, in its own log", evidence())
     log = original.history("dnn")
     assert row["verdict"] == "does not hold"
-    assert row["value"] == pytest.approx(log["accuracy"][-1] - log["val_accuracy"][-1] - claims.MARGIN, abs=4e-4)
+    assert row["value"] == pytest.approx(
+        log["accuracy"][-1] - log["val_accuracy"][-1] - claims.MARGIN, abs=4e-4
+    )
     assert not row["rerun"]
 
 
-@pytest.mark.parametrize(("hits", "expected"), [(800, "holds"), (690, "undecided"), (500, "does not hold")])
+@pytest.mark.parametrize(
+    ("hits", "expected"), [(800, "holds"), (690, "undecided"), (500, "does not hold")]
+)
 def test_69_percent_of_new_faces(hits, expected):
-    assert said("Such a CNN has 69% or more of new faces right", evidence(again=run(hits=hits)))["verdict"] == expected
+    assert (
+        said("Such a CNN has 69% or more of new faces right", evidence(again=run(hits=hits)))[
+            "verdict"
+        ]
+        == expected
+    )
 
 
-@pytest.mark.parametrize(("hits", "expected"), [(80, "holds"), (145, "undecided"), (350, "does not hold")])
+@pytest.mark.parametrize(
+    ("hits", "expected"), [(80, "holds"), (145, "undecided"), (350, "does not hold")]
+)
 def test_14_percent_of_new_faces(hits, expected):
     stacks = {"stable": run(hits=500), "clipped": run(hits=hits)}
-    assert said("With the loss of 2018 such a DNN has at most 14% of new faces right", evidence(**stacks))["verdict"] == expected
+    assert (
+        said(
+            "With the loss of 2018 such a DNN has at most 14% of new faces right",
+            evidence(**stacks),
+        )["verdict"]
+        == expected
+    )
 
 
 def test_what_is_said_of_new_faces_is_tested_on_them():
     """The numbers that the whole part gives are the opposite ones."""
     again, clipped = run(hits=800, new=500), run(trained=0.8, hits=800, new=100)
     given = evidence(again=again, clipped=clipped, stable=run(trained=0.8, hits=800, new=100))
-    assert said("Such a CNN has 69% or more of new faces right", given)["verdict"] == "does not hold"
-    assert said("With the loss of 2018 such a DNN has at most 14% of new faces right", given)["verdict"] == "holds"
+    assert (
+        said("Such a CNN has 69% or more of new faces right", given)["verdict"] == "does not hold"
+    )
+    assert (
+        said("With the loss of 2018 such a DNN has at most 14% of new faces right", given)[
+            "verdict"
+        ]
+        == "holds"
+    )
     assert said("Such a DNN overfits when it is trained again", given)["verdict"] == "holds"
 
 
@@ -83,14 +111,19 @@ def test_new_faces_of_the_recorded_runs_have_no_copy_in_training():
     counts, found, part = audit.recorded()
     rows = given.again.predictions[given.new][0]
     assert not np.isin(found["near"][rows], found["near"][part == 0]).any()
-    assert len(rows) == given.again.hits("PrivateTest")[1] - counts["near"]["PrivateTest also in Training"]
+    assert (
+        len(rows)
+        == given.again.hits("PrivateTest")[1] - counts["near"]["PrivateTest also in Training"]
+    )
 
 
 def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():
     text = "Using the structure of images matters"
     assert said(text, evidence(cnn=run(hits=700)))["verdict"] == "holds"
     assert said(text, evidence(dnn=run(hits=700)))["verdict"] == "does not hold"
-    assert said(text, evidence(cnn=run(hits=500, first=500)))["verdict"] == "undecided"  # as good, on other faces
+    assert (
+        said(text, evidence(cnn=run(hits=500, first=500)))["verdict"] == "undecided"
+    )  # as good, on other faces
 
 
 def test_exact_verdicts_and_slips():
@@ -104,15 +137,23 @@ def test_exact_verdicts_and_slips():
     assert table.index[table["verdict"] == "does not hold"].tolist() == wrong
     assert set(table["verdict"]) == {"holds", "does not hold"}
     assert table.loc["PCA: the components", "evidence"] == "29 of 30 agree; 2, 1 is 0.76, not 0.75"
-    assert table.loc["The size of what layer A gives", "evidence"] == "0 of 1 agree; output of A is (3, 3, 6), not (3, 3, 5)"
+    assert (
+        table.loc["The size of what layer A gives", "evidence"]
+        == "0 of 1 agree; output of A is (3, 3, 6), not (3, 3, 5)"
+    )
     assert not table["rerun"].any()
 
 
 def test_every_stated_number_is_covered():
     numbers = {c.text: c.exact() for c in claims.CLAIMS if c.exact}
-    by_question = {q: [n for c in claims.CLAIMS if c.exact and c.question.startswith(q) for n in c.exact()] for q in "145"}
+    by_question = {
+        q: [n for c in claims.CLAIMS if c.exact and c.question.startswith(q) for n in c.exact()]
+        for q in "145"
+    }
     assert len(by_question["5"]) == len(pca.compare(pca.answers())) == 61
-    assert len(by_question["4"]) == sum(len(stated) for stated in complexity.ORIGINAL.values()) + 2  # and the bound
+    assert (
+        len(by_question["4"]) == sum(len(stated) for stated in complexity.ORIGINAL.values()) + 2
+    )  # and the bound
     stated = [stated for _, stated, _ in by_question["1"]]
     assert set(original.CNN_LAYERS) | {6_040_327, 6_036_871, 3456, "69%"} <= set(stated)
     assert numbers["The DNN's parameters in all"][0] == ("all", 6_036_839, 6_036_839)
@@ -121,23 +162,38 @@ def test_every_stated_number_is_covered():
 
 def test_an_emotion_without_faces_is_said():
     row = said("Sad and Neutral are easily confused", evidence())  # all labels are Angry
-    assert row[["verdict", "evidence"]].tolist() == ["undecided", "Sad – Neutral: no faces of an emotion"]  # noqa: RUF001
+    assert row[["verdict", "evidence"]].tolist() == [
+        "undecided",
+        "Sad – Neutral: no faces of an emotion",
+    ]  # noqa: RUF001
 
 
 def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():
     new = Claim(
-        "9", "four", "cnn#accuracy", statistics={"a": lambda e, level: (0.1, 0.1 - level, 1), "b": lambda e, level: (1, 1, 1)}
+        "9",
+        "four",
+        "cnn#accuracy",
+        statistics={"a": lambda e, level: (0.1, 0.1 - level, 1), "b": lambda e, level: (1, 1, 1)},
     )
     row = claims.judge(evidence(), (new,), tests=2).iloc[0]
-    assert row[["verdict", "low"]].tolist() == ["undecided", pytest.approx(0.1 - 0.975)]  # 0.05 for two tests
+    assert row[["verdict", "low"]].tolist() == [
+        "undecided",
+        pytest.approx(0.1 - 0.975),
+    ]  # 0.05 for two tests
     assert row["evidence"] == "a: +10.0 points (-87.5 to +100.0)"
 
 
 def test_every_claim_leads_to_a_section():
     for claim in claims.CLAIMS:
         chapter, heading = claim.where.split("#")
-        cells = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
-        lines = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "markdown").splitlines()
+        cells = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8"))[
+            "cells"
+        ]
+        lines = "".join(
+            "".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "markdown"
+        ).splitlines()
         headings = [line[3:] for line in lines if line.startswith("## ")]
-        slugs = [re.sub(r"\$.*?\$|[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]  # as MyST does it
+        slugs = [
+            re.sub(r"\$.*?\$|[^\w -]", "", text.lower()).replace(" ", "-") for text in headings
+        ]  # as MyST does it
         assert heading in slugs, claim.text

@@ -47,7 +47,9 @@ def test_help_and_data_do_not_import_keras(tmp_path):
     code += "print('keras' in sys.modules)"
     path = write_train(tmp_path / "train.csv")
     for arguments, said in ((["--help"], "evaluate"), (["data", "--data", str(path)], "40 faces")):
-        out = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        ).stdout
         assert said in out
         assert out.endswith("False\n")
 
@@ -70,7 +72,14 @@ def test_home_is_found_where_the_shell_does_not_put_it_in(tmp_path, capsys, monk
     cli.main(["data", "--data", "~/train.csv"])
     assert "40 faces" in capsys.readouterr().out
     env = os.environ | {"HW3_DATA": "~/train.csv"}
-    done = subprocess.run([sys.executable, "-m", "hw3", "data"], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "hw3", "data"],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "40 faces" in done.stdout
 
 
@@ -93,7 +102,9 @@ def test_bad_row_is_named(tmp_path, capsys):
     assert "train.csv, line 3, column label" in fails(capsys, "data", "--data", path)
 
 
-def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(tmp_path, monkeypatch, capsys):
+def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
+    tmp_path, monkeypatch, capsys
+):
     def got(name):
         for i in range(3):
             place = tmp_path / "kaggle" / ("train", "test")[i % 2] / "happy" / f"{i}.png"
@@ -114,7 +125,9 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
         assert "interrupted" in fails(capsys, "data", "--download")
     assert faces._children(tmp_path / "data") == []
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "copyfile", Mock(side_effect=OSError(28, "No space left on device")))
+        patched.setattr(
+            shutil, "copyfile", Mock(side_effect=OSError(28, "No space left on device"))
+        )
         assert "No space left on device" in fails(capsys, "data", "--download")
     assert list((tmp_path / "data").iterdir()) == []
     cli.download()
@@ -131,12 +144,17 @@ def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeyp
     monkeypatch.setattr(book, "ROOT", tmp_path)
     (tmp_path / "book").mkdir()
     for cells, said in (
-        ('[{"cell_type": "raw", "source": "%"}, {"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]', "cell 2, line 2"),
+        (
+            '[{"cell_type": "raw", "source": "%"}, {"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]',
+            "cell 2, line 2",
+        ),
         ('[{"cell_type": "code"', "no whole notebook"),
         ('[{"cell_type": "code"}]', "no whole notebook"),
     ):
         (tmp_path / "book" / "cnn.ipynb").write_text(f'{{"cells": {cells}}}')
-        line = fails(capsys, "book", "--profile", "smoke", "--data", write_train(tmp_path / "train.csv"))
+        line = fails(
+            capsys, "book", "--profile", "smoke", "--data", write_train(tmp_path / "train.csv")
+        )
         assert line.startswith("hw3: book/cnn.ipynb")
         assert said in line
 
@@ -155,7 +173,9 @@ def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkey
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setattr(translate, "ROOT", tmp_path)
     texts = translate.source_texts()
-    (tmp_path / "book" / "Untitled.ipynb").write_text('{"cells": [{"cell_type": "code", "source": ["%time"]}]}')
+    (tmp_path / "book" / "Untitled.ipynb").write_text(
+        '{"cells": [{"cell_type": "code", "source": ["%time"]}]}'
+    )
     assert translate.source_texts() == texts
 
 
@@ -169,7 +189,9 @@ def test_evaluate_and_predict_need_a_trained_network(tmp_path, capsys):
     assert "train dnn" in fails(capsys, "evaluate", "dnn", "--data", path, "--profile", "smoke")
     test = tmp_path / "test.csv"
     test.write_text("id,feature\n0," + " ".join(["7"] * 2304) + "\n")
-    assert "train dnn" in fails(capsys, "predict", test, "-o", tmp_path / "r.csv", "--data", path, "--network", "dnn")
+    assert "train dnn" in fails(
+        capsys, "predict", test, "-o", tmp_path / "r.csv", "--data", path, "--network", "dnn"
+    )
     assert not (tmp_path / "r.csv").exists()
 
 
@@ -185,7 +207,10 @@ def test_train_evaluate_predict(tmp_path, capsys):
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (5, 2304))
     test = tmp_path / "test.csv"
-    test.write_text("id,feature\n" + "".join(f"{i + 10},{' '.join(map(str, row))}\n" for i, row in enumerate(images)))
+    test.write_text(
+        "id,feature\n"
+        + "".join(f"{i + 10},{' '.join(map(str, row))}\n" for i, row in enumerate(images))
+    )
     result = tmp_path / "result.csv"
     cli.main(["predict", str(test), "-o", str(result), "--network", "dnn", *options])
     lines = result.read_text().splitlines()
@@ -234,7 +259,9 @@ def test_own_networks_predict_by_the_views_of_their_recipe(tmp_path, monkeypatch
     seen = []
     monkeypatch.setattr(runs, "load_model", lambda *_: None)
     monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
-    monkeypatch.setattr(train, "predict", lambda model, images, views: seen.append(views) or np.eye(7)[:1])
+    monkeypatch.setattr(
+        train, "predict", lambda model, images, views: seen.append(views) or np.eye(7)[:1]
+    )
     Image.new("L", (48, 48)).save(tmp_path / "gray.png")
     data = ["--data", str(write_train(tmp_path / "train.csv"))]
     for options in (["--network", "dnn", "--recipe", "modern", "--profile", "full", *data], []):
@@ -265,11 +292,18 @@ def test_predict_wants_either_pictures_or_one_table(tmp_path, capsys, monkeypatc
     (tmp_path / "face.png").write_bytes(b"not a picture")
     assert "no readable picture" in fails(capsys, "predict", tmp_path / "face.png")
     assert "missing.png" in fails(capsys, "predict", tmp_path / "missing.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow warns of more, and refuses twice as many
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 100
+    )  # Pillow warns of more, and refuses twice as many
     for width in (11, 48):
         Image.new("L", (width, 10)).save(tmp_path / "huge.png")
         assert "over 100 pixels" in fails(capsys, "predict", tmp_path / "huge.png")
-    for option in (("--recipe", "modern"), ("--set", "epochs=3"), ("--seed", "1"), ("--profile", "smoke")):
+    for option in (
+        ("--recipe", "modern"),
+        ("--set", "epochs=3"),
+        ("--seed", "1"),
+        ("--profile", "smoke"),
+    ):
         assert "add --network cnn" in fails(capsys, "predict", tmp_path / "face.png", *option)
 
 
@@ -287,7 +321,9 @@ def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
     ):
         assert said in fails(capsys, "train", "dnn", "--data", path, "--set", change)
     assert "less than 2**32" in fails(capsys, "train", "dnn", "--data", path, "--seed", 2**32)
-    assert "only the dnn" in fails(capsys, "train", "cnn", "--data", path, "--set", "architecture=residual")
+    assert "only the dnn" in fails(
+        capsys, "train", "cnn", "--data", path, "--set", "architecture=residual"
+    )
 
 
 def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
@@ -299,7 +335,9 @@ def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
 
 
 def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monkeypatch, capsys):
-    """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, seed 3 is better, and seed 5 has an earlier recipe."""
+    """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, seed 3 is better, and seed 5
+    has an earlier recipe.
+    """
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "RECORDED", tmp_path / "results")
     monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
@@ -312,16 +350,35 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     def obtain(network, data, chosen):
         if chosen.seed == 2:
             raise KeyboardInterrupt
-        p = np.eye(7, dtype=np.float32)[[0, 0, chosen.seed % 3, chosen.seed < 3]]  # 3 right of 4, 2 for seed 1, 4 for seed 3
-        made = {"versions": {}, "device": "none", "seconds": 1.0, "epoch_seconds": [1.0], "date": "2026-01-01"}
+        p = np.eye(7, dtype=np.float32)[
+            [0, 0, chosen.seed % 3, chosen.seed < 3]
+        ]  # 3 right of 4, 2 for seed 1, 4 for seed 3
+        made = {
+            "versions": {},
+            "device": "none",
+            "seconds": 1.0,
+            "epoch_seconds": [1.0],
+            "date": "2026-01-01",
+        }
         return runs.Run(
-            network, chosen, "FER2013", "0", 1, {"loss": [1.0]}, {"PublicTest": (np.arange(4), np.zeros(4, np.uint8), p)}, **made
+            network,
+            chosen,
+            "FER2013",
+            "0",
+            1,
+            {"loss": [1.0]},
+            {"PublicTest": (np.arange(4), np.zeros(4, np.uint8), p)},
+            **made,
         )
 
     monkeypatch.setattr(runs, "obtain", obtain)
     runs.record(obtain("cnn", None, recipe("cnn", "full", "modern", seed=5, epochs=9)))
     assert "interrupted" in fails(capsys, "record", "modern-cnn", "--seeds", "3")
-    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["modern-cnn", "modern-cnn-seed1", "modern-cnn-seed5"]
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == [
+        "modern-cnn",
+        "modern-cnn-seed1",
+        "modern-cnn-seed5",
+    ]
     assert runs.load_small()[1]["n"] == 4
     assert capsys.readouterr().out.count("weights of seed 0") == 1
     cli.main(["record", "modern-cnn", "--seeds", "2"])
@@ -334,7 +391,9 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     assert "weights of seed 3" in capsys.readouterr().out, "better than all recorded ones"
     assert "at least 0" in fails(capsys, "record", "modern-cnn", "--first", "-1")
     for first, seeds in ((2, 2), (0, 10**12)):
-        assert "--seeds larger" in fails(capsys, "record", "modern-cnn", "--first", first, "--seeds", seeds)
+        assert "--seeds larger" in fails(
+            capsys, "record", "modern-cnn", "--first", first, "--seeds", seeds
+        )
 
 
 def test_results_lists_every_recorded_run_with_its_command(capsys):
@@ -343,15 +402,21 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
     names = runs.recorded_names()
     assert names
     commands = [
-        line.partition(": ")[2].partition("python -m hw3 record ") for line in out.splitlines() if line.startswith("made by: ")
+        line.partition(": ")[2].partition("python -m hw3 record ")
+        for line in out.splitlines()
+        if line.startswith("made by: ")
     ]
     made = [["record", *words.split()] for _, _, words in commands]
     told = [cli.commands().top.parse_args(words) for words in made]
     found = [run for name in names for run in runs.recorded(name)]
-    for options, run in zip(told, found, strict=True):  # each command, read as if typed, gives the run's own recipe
+    for options, run in zip(
+        told, found, strict=True
+    ):  # each command, read as if typed, gives the run's own recipe
         options.recipe = options.name.removesuffix(f"-{run.network}")
         assert cli.chosen(options, run.network, seed=options.seeds - 1) == run.recipe
-    assert [before for before, *_ in commands] == ["KERAS_BACKEND=jax " * ("jax" in run.versions) for run in found]
+    assert [before for before, *_ in commands] == [
+        "KERAS_BACKEND=jax " * ("jax" in run.versions) for run in found
+    ]
     final = [name for name in names if not runs.tried(name)]
     assert out.count("PublicTest: accuracy") == sum(not run.recipe.public for run in found)
     assert out.count("PrivateTest: accuracy") == sum(len(runs.recorded(name)) for name in final)
@@ -359,7 +424,9 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
 
 def test_a_reader_who_has_enough_ends_it_without_a_word():
     command = [sys.executable, "-m", "hw3", "results"]
-    listing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    listing = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     listing.stdout.close()
     assert listing.stderr.read() == ""
     assert listing.wait() == 0
@@ -369,8 +436,14 @@ def test_closed_streams_and_letters_that_cannot_be_shown_break_nothing(tmp_path)
     name = write_train(tmp_path / "臉.csv").name
     call = f"{shlex.quote(sys.executable)} -m hw3 data --data {name}"
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
-    for command, said in ((f"{call} >&-", ""), (f"{call} 2>&-", "\\u81c9.csv"), (f"{call} | cat", "\\u81c9.csv")):
-        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True)
+    for command, said in (
+        (f"{call} >&-", ""),
+        (f"{call} 2>&-", "\\u81c9.csv"),
+        (f"{call} | cat", "\\u81c9.csv"),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
         assert done.returncode == 0
         assert said in done.stdout
         assert "Traceback" not in done.stderr
@@ -382,19 +455,31 @@ TRAIN += "{python} -m hw3 train dnn --profile smoke --set architecture=residual 
 LOOK = "find {build} -type f >&2; exit $code"
 
 
-@pytest.mark.parametrize(("options", "said"), [("size=4m", "No space left on device"), ("size=4m,ro", "Read-only file system")])
-def test_a_full_or_read_only_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, options, said):
-    if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "/bin/true"], capture_output=True).returncode:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("size=4m", "No space left on device"), ("size=4m,ro", "Read-only file system")],
+)
+def test_a_full_or_read_only_disk_is_one_line_and_leaves_nothing_half_written(
+    tmp_path, options, said
+):
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*NAMESPACE, "/bin/true"], capture_output=True).returncode
+    ):
         pytest.skip("this system lets us mount no small disk")
     build, data = tmp_path / "small", write_train(tmp_path / "train.csv")
     build.mkdir()
     script = (TRAIN + LOOK).format(options=options, build=build, python=sys.executable, data=data)
     env = os.environ | {"HW3_BUILD": str(build)}
-    result = subprocess.run([*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True)
+    result = subprocess.run(
+        [*NAMESPACE, "sh", "-c", script], env=env, capture_output=True, text=True
+    )
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line.startswith("hw3: ")]
     assert "Traceback" not in result.stderr
     assert said in lines[-1]
     assert "HW3_BUILD" in lines[-1]
     left = [line for line in result.stderr.splitlines() if line.startswith(str(build))]
-    assert all(path.endswith(".lock") or "/cache/" in path for path in left), "a run that is not whole"
+    assert all(path.endswith(".lock") or "/cache/" in path for path in left), (
+        "a run that is not whole"
+    )

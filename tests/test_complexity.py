@@ -1,4 +1,6 @@
-"""Chapter 4: the numbers of the question, by formula, by Keras, by counting, and in the page's calculator."""
+"""Chapter 4: the numbers of the question, by formula, by Keras, by counting, and in the page's
+calculator.
+"""
 
 import json
 import re
@@ -13,18 +15,31 @@ import pytest
 from hw3 import complexity, figures, models, recipes
 
 A, B = complexity.LAYERS["A"], complexity.LAYERS["B"]
-GEOMETRIES = [(8, 2, 0, 3), (3, 2, 0, 2), (5, 3, 1, 1), (7, 3, 0, 2), (6, 3, 1, 2), (4, 1, 0, 1), (5, 5, 2, 3), (1, 3, 1, 1)]
+GEOMETRIES = [
+    (8, 2, 0, 3),
+    (3, 2, 0, 2),
+    (5, 3, 1, 1),
+    (7, 3, 0, 2),
+    (6, 3, 1, 2),
+    (4, 1, 0, 1),
+    (5, 5, 2, 3),
+    (1, 3, 1, 1),
+]
 
 
 @pytest.mark.parametrize(
-    ("layer", "size", "parameters", "multiplications", "additions"), [(A, 3, 126, 1080, 1026), (B, 1, 100, 96, 92)]
+    ("layer", "size", "parameters", "multiplications", "additions"),
+    [(A, 3, 126, 1080, 1026), (B, 1, 100, 96, 92)],
 )
 def test_the_formula_answers_the_question(layer, size, parameters, multiplications, additions):
     cost = complexity.convolution_cost(**layer)
     assert (cost.size, cost.parameters) == (size, parameters)
     assert (cost.multiplications, cost.additions) == (multiplications, additions)
     assert cost.additions + cost.bias_additions == cost.multiplications
-    assert (cost.parameter_bytes, cost.output_bytes) == (4 * parameters, 4 * size**2 * layer["c_out"])
+    assert (cost.parameter_bytes, cost.output_bytes) == (
+        4 * parameters,
+        4 * size**2 * layer["c_out"],
+    )
 
 
 def test_layer_b_takes_what_layer_a_gives():
@@ -32,7 +47,9 @@ def test_layer_b_takes_what_layer_a_gives():
 
 
 def test_keras_counts_the_same_parameters_and_shapes():
-    model = keras.Sequential([keras.Input((8, 8, 5)), *(keras.layers.Conv2D(v["c_out"], v["k"], v["s"]) for v in (A, B))])
+    model = keras.Sequential(
+        [keras.Input((8, 8, 5)), *(keras.layers.Conv2D(v["c_out"], v["k"], v["s"]) for v in (A, B))]
+    )
     table = complexity.layer_table(model)
     assert list(table["parameters"]) == [126, 100]
     assert list(table["output"]) == [(3, 3, 6), (1, 1, 4)]
@@ -45,7 +62,11 @@ def test_the_original_slipped_once_in_the_output_of_a():
     for name, layer in complexity.LAYERS.items():
         cost = asdict(complexity.convolution_cost(**layer))
         cost["output"] = (cost["size"], cost["size"], layer["c_out"])
-        slips += [(name, what, cost[what]) for what, written in complexity.ORIGINAL[name].items() if cost[what] != written]
+        slips += [
+            (name, what, cost[what])
+            for what, written in complexity.ORIGINAL[name].items()
+            if cost[what] != written
+        ]
     assert slips == [("A", "output", (3, 3, 6))]
 
 
@@ -53,13 +74,18 @@ def test_the_original_slipped_once_in_the_output_of_a():
 @pytest.mark.parametrize(("c_in", "c_out"), [(1, 1), (3, 2)])
 def test_counting_finds_what_the_formula_says_and_keras_the_same_result(n, k, p, s, c_in, c_out):
     random = np.random.default_rng(n + k)
-    image, kernels = random.standard_normal((n, n, c_in)), random.standard_normal((k, k, c_in, c_out))
+    image, kernels = (
+        random.standard_normal((n, n, c_in)),
+        random.standard_normal((k, k, c_in, c_out)),
+    )
     bias = random.standard_normal(c_out)
     result, count = complexity.counting_convolution(image, kernels, bias, p, s)
     cost = asdict(complexity.convolution_cost(n, k, c_in, c_out, p, s))
     assert count == {name: cost[name] for name in count}
     padded = np.pad(image, ((p, p), (p, p), (0, 0)))[None].astype("float32")
-    expected = keras.ops.convert_to_numpy(keras.ops.conv(padded, kernels.astype("float32"), strides=s, padding="valid"))[0]
+    expected = keras.ops.convert_to_numpy(
+        keras.ops.conv(padded, kernels.astype("float32"), strides=s, padding="valid")
+    )[0]
     np.testing.assert_allclose(result, expected + bias, atol=1e-4)
 
 
@@ -70,7 +96,9 @@ def test_without_a_bias_no_bias_is_added():
 
 @pytest.mark.parametrize(("n", "k", "p", "s"), GEOMETRIES)
 def test_output_size_counts_the_places_where_the_kernel_fits(n, k, p, s):
-    assert complexity.output_size(n, k, p, s) == len([start for start in range(0, n + 2 * p, s) if start + k <= n + 2 * p])
+    assert complexity.output_size(n, k, p, s) == len(
+        [start for start in range(0, n + 2 * p, s) if start + k <= n + 2 * p]
+    )
 
 
 def test_the_bound_is_exact_where_the_stride_divides_and_never_four_times_too_large():
@@ -78,7 +106,9 @@ def test_the_bound_is_exact_where_the_stride_divides_and_never_four_times_too_la
         for k in range(1, n + 1):
             for s in range(1, 6):
                 cost = complexity.convolution_cost(n, k, 3, 2, s=s)
-                ratio = complexity.operation_bound(n, k, 3, 2, s=s) / (cost.multiplications + cost.additions)
+                ratio = complexity.operation_bound(n, k, 3, 2, s=s) / (
+                    cost.multiplications + cost.additions
+                )
                 assert ratio == pytest.approx(1) if (n - k) % s == 0 else 1 < ratio < 4
     assert complexity.operation_bound(**B) / (96 + 92) == pytest.approx(2.25)
 
@@ -91,7 +121,10 @@ BAD = [
     ({"n": 8, "k": 2.5}, "k must be a whole number of at least 1"),
     ({"n": 8, "k": 2, "c_in": 0}, "c_in must be a whole number of at least 1"),
     ({"n": 8, "k": 2, "c_out": -3}, "c_out must be a whole number of at least 1"),
-    ({"n": 3, "k": 6, "p": 1}, "a kernel of 6 does not fit in an input of 3 with padding 1: k must be at most n + 2p"),
+    (
+        {"n": 3, "k": 6, "p": 1},
+        "a kernel of 6 does not fit in an input of 3 with padding 1: k must be at most n + 2p",
+    ),
 ]
 
 
@@ -103,7 +136,11 @@ def test_bad_geometry_gets_one_clear_line(given, message):
 
 @pytest.mark.parametrize(
     ("image", "kernels", "message"),
-    [((4, 4, 2), (2, 2, 3, 1), "2 channels"), ((4, 5, 2), (2, 2, 2, 1), "need an? "), ((4, 4), (2, 2, 1, 1), "need an? ")],
+    [
+        ((4, 4, 2), (2, 2, 3, 1), "2 channels"),
+        ((4, 5, 2), (2, 2, 2, 1), "need an? "),
+        ((4, 4), (2, 2, 1, 1), "need an? "),
+    ],
 )
 def test_shapes_that_do_not_belong_together_are_refused(image, kernels, message):
     with pytest.raises(ValueError, match=message):
@@ -120,7 +157,12 @@ def test_the_table_holds_for_every_convolution_of_the_cnn():
         cost = complexity.convolution_cost(n, 3, c_in, layer.filters, p=1)
         row = table.loc[layer.name]
         found = row["output"], row["parameters"], row["multiply-adds"], row["bytes"]
-        assert found == ((cost.size, cost.size, layer.filters), cost.parameters, cost.multiplications, cost.output_bytes)
+        assert found == (
+            (cost.size, cost.size, layer.filters),
+            cost.parameters,
+            cost.multiplications,
+            cost.output_bytes,
+        )
     assert table["parameters"].sum() == 6_040_327
     assert table["multiply-adds"].sum() == 430_851_840
     assert table.loc["dense1", "multiply-adds"] == 9216 * 512
@@ -141,7 +183,9 @@ def test_the_fitted_slope_is_the_power_of_a_power_law():
 
 def test_the_interval_of_the_slope_covers_the_truth_as_often_as_it_says():
     random, x = np.random.default_rng(0), np.array([1, 2, 4, 8, 16, 32])
-    fits = [complexity.loglog_slope(x, x**2.0 * np.exp(random.normal(0, 0.1, 6))) for _ in range(1000)]
+    fits = [
+        complexity.loglog_slope(x, x**2.0 * np.exp(random.normal(0, 0.1, 6))) for _ in range(1000)
+    ]
     assert np.mean([fit.low < 2 < fit.high for fit in fits]) == pytest.approx(0.95, abs=0.02)
 
 
@@ -155,13 +199,20 @@ def test_every_size_is_measured_and_drawn(monkeypatch):
     times = complexity.measure("tiny")
     assert list(times["n"]) == [4, 6, 8, 48, 48, 48]
     assert list(times["C"]) == [64, 64, 64, 2, 3, 4]
-    assert list(times["multiplications"]) == [9 * n**2 * c**2 for n, c in zip(times["n"], times["C"], strict=True)]
+    assert list(times["multiplications"]) == [
+        9 * n**2 * c**2 for n, c in zip(times["n"], times["C"], strict=True)
+    ]
     assert (times["seconds"] > 0).all()
-    slopes = {axis: complexity.loglog_slope(rows[axis], rows["seconds"]) for axis, rows in times.groupby("varied", sort=False)}
+    slopes = {
+        axis: complexity.loglog_slope(rows[axis], rows["seconds"])
+        for axis, rows in times.groupby("varied", sort=False)
+    }
     for ax, axis in zip(figures.timing(times, slopes).axes, ("n", "C"), strict=True):
         measured = ax.lines[0]
         assert tuple(measured.get_xdata()) == sizes[axis]
-        np.testing.assert_allclose(measured.get_ydata(), 1e3 * times.loc[times["varied"] == axis, "seconds"])
+        np.testing.assert_allclose(
+            measured.get_ydata(), 1e3 * times.loc[times["varied"] == axis, "seconds"]
+        )
 
 
 def test_the_bars_of_the_layers_are_their_shares():
@@ -179,7 +230,9 @@ def calculator():
 
 
 def in_page(cases):
-    """Return what the calculator's script answers to each case: numbers, or the line of its error."""
+    """Return what the calculator's script answers to each case: numbers, or the line of its
+    error.
+    """
     if shutil.which("node") is None:
         pytest.skip("node is not installed, so the calculator's script cannot be run")
     script = re.search(r"<script>(.*?)</script>", calculator(), re.DOTALL)[1]
@@ -188,14 +241,23 @@ def in_page(cases):
         const plain = (key, value) => (typeof value === "bigint" ? String(value) : value);
         console.log(JSON.stringify(CASES.map(answer), plain));"""
     program = script + ask.replace("CASES", json.dumps(cases))
-    run = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        ["node", "-e", program], capture_output=True, text=True, check=True, timeout=60
+    )
     return json.loads(run.stdout)
 
 
 def test_the_calculator_in_the_page_agrees_with_python():
     cases = [{"n": n, "k": k, "p": p, "s": s, "c_in": 3, "c_out": 7} for n, k, p, s in GEOMETRIES]
-    cases += [{"p": 0, **A}, {"p": 0, **B}, {"n": 99_999, "k": 999, "p": 12, "s": 1, "c_in": 99_999, "c_out": 99_999}]
-    expected = [{name: str(v) for name, v in asdict(complexity.convolution_cost(**case)).items()} for case in cases]
+    cases += [
+        {"p": 0, **A},
+        {"p": 0, **B},
+        {"n": 99_999, "k": 999, "p": 12, "s": 1, "c_in": 99_999, "c_out": 99_999},
+    ]
+    expected = [
+        {name: str(v) for name, v in asdict(complexity.convolution_cost(**case)).items()}
+        for case in cases
+    ]
     assert in_page(cases) == expected
 
 

@@ -1,4 +1,6 @@
-"""The drawn faces: the same for the same seed, FER2013's frequencies, and every action unit where a face has it."""
+"""The drawn faces: the same for the same seed, FER2013's frequencies, and every action unit where a
+face has it.
+"""
 
 import numpy as np
 import pytest
@@ -57,7 +59,15 @@ def test_intensity_runs_from_faint_to_full_and_is_0_for_neutral_faces():
 def test_the_emotions_are_the_prototypes_of_facs():
     full = activations(np.arange(7), 1)
     names = [[unit for unit, on in zip(UNITS, row, strict=True) if on] for row in full]
-    assert names == [[4, 5, 7, 23], [9, 15, 16], [1, 2, 4, 5, 7, 20, 26], [6, 12], [1, 4, 15], [1, 2, 5, 26], []]
+    assert names == [
+        [4, 5, 7, 23],
+        [9, 15, 16],
+        [1, 2, 4, 5, 7, 20, 26],
+        [6, 12],
+        [1, 4, 15],
+        [1, 2, 5, 26],
+        [],
+    ]
     np.testing.assert_allclose(activations([3, 3], [0.5, 0]).sum(1), [1, 0])
 
 
@@ -76,17 +86,26 @@ def test_faint_faces_are_nearer_to_neutral_than_full_ones(label):
 @pytest.mark.parametrize("unit", UNITS)
 def test_every_action_unit_changes_its_own_region_of_the_picture(unit):
     """The mean row of what changes, over many poses: brows above, eyes, nose, then the mouth."""
-    regions = {(1, 2, 4): (11, 17), (5, 6, 7): (17, 23.5), (9,): (21, 27), (12, 15, 16, 20, 23, 26): (33, 41)}
+    regions = {
+        (1, 2, 4): (11, 17),
+        (5, 6, 7): (17, 23.5),
+        (9,): (21, 27),
+        (12, 15, 16, 20, 23, 26): (33, 41),
+    }
     low, high = next(rows for units, rows in regions.items() if unit in units)
     alone = [u == unit for u in UNITS]
-    change = np.abs(draw(MANY, units=alone)[0].astype(float) - draw(MANY, units=np.zeros(len(UNITS)))[0]).mean((0, 2))
+    change = np.abs(
+        draw(MANY, units=alone)[0].astype(float) - draw(MANY, units=np.zeros(len(UNITS)))[0]
+    ).mean((0, 2))
     assert change.sum() > 10
     assert low < change @ np.arange(48) / change.sum() < high
 
 
 def test_a_smile_changes_the_mouth_and_not_the_brows():
     smile = [unit == 12 for unit in UNITS]
-    change = np.abs(draw(MANY, units=smile)[0].astype(float) - draw(MANY, units=np.zeros(len(UNITS)))[0])
+    change = np.abs(
+        draw(MANY, units=smile)[0].astype(float) - draw(MANY, units=np.zeros(len(UNITS)))[0]
+    )
     assert change[:, 30:].mean() > 50 * change[:, :15].mean()
 
 

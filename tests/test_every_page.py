@@ -1,17 +1,23 @@
-"""All built pages in a browser. A file of its own, as it takes longest: another worker tests the rest of the pages meanwhile."""
+"""All built pages in a browser. A file of its own, as it takes longest: another worker tests the
+rest of the pages meanwhile.
+"""
 
 from test_page import FIRST, broken, browser, html, look, opened  # noqa: F401  fixtures too
 
 from press import book
 
-AXE_IN_CHINESE = ("index", "try")  # the others have the English pages' structure, which axe-core reads there
+AXE_IN_CHINESE = (
+    "index",
+    "try",
+)  # the others have the English pages' structure, which axe-core reads there
 
 
 def test_every_page_in_a_browser(html, browser, capsys):  # noqa: F811
     paths = [
         p
         for p in sorted(html.rglob("*.html"))
-        if "_static" not in p.relative_to(html).parts and p.relative_to(html).as_posix() not in FIRST
+        if "_static" not in p.relative_to(html).parts
+        and p.relative_to(html).as_posix() not in FIRST
     ]
     assert {f"{name}.html" for name in book.ORDER} <= {p.name for p in paths}
     seen, wrong, paints = {}, [], {}
@@ -26,4 +32,7 @@ def test_every_page_in_a_browser(html, browser, capsys):  # noqa: F811
     assert broken(seen) == []
     assert sum(len(links) for _, links in seen.values()) > 100
     with capsys.disabled():
-        print("\nseconds to the first view: " + ", ".join(f"{name} {s:.2f}" for name, s in paints.items() if s))
+        print(
+            "\nseconds to the first view: "
+            + ", ".join(f"{name} {s:.2f}" for name, s in paints.items() if s)
+        )

@@ -20,7 +20,11 @@ from hw3.faces import EMOTIONS, PARTS, TEST, UNLABELED, FacesError, load
 
 RNG = np.random.default_rng(2013)
 IMAGES = RNG.integers(0, 256, (12, 48, 48), dtype=np.uint8)
-IMAGES[0, 0, :3], IMAGES[1], IMAGES[2] = (0, 9, 99), 0, 255  # numbers of one, two and three digits; extremes
+IMAGES[0, 0, :3], IMAGES[1], IMAGES[2] = (
+    (0, 9, 99),
+    0,
+    255,
+)  # numbers of one, two and three digits; extremes
 LABELS = np.array([0, 1, 2, 3, 4, 5, 6, 3, 3, 4, 2, 0], np.uint8)
 PART = np.array([0] * 8 + [1] * 2 + [2] * 2, np.uint8)
 HEADERS = {
@@ -41,11 +45,16 @@ def table(layout, keep=slice(None)):
     }
     same = {"feature": "pixels", "emotion": "label"}
     names = [name.strip().lower() for name in HEADERS[layout]]
-    return [HEADERS[layout], *map(list, zip(*(cells[same.get(name, name)] for name in names), strict=True))]
+    return [
+        HEADERS[layout],
+        *map(list, zip(*(cells[same.get(name, name)] for name in names), strict=True)),
+    ]
 
 
 def dump(rows, comma=",", end="\n", quote=""):
-    return "".join(comma.join(f"{quote}{cell}{quote}" for cell in row) + end for row in rows).encode()
+    return "".join(
+        comma.join(f"{quote}{cell}{quote}" for cell in row) + end for row in rows
+    ).encode()
 
 
 def write_folder(root):
@@ -68,7 +77,9 @@ def same(found, images, labels, part):
 def expected(layout):
     """Return images, labels and part that a CSV of table(layout) holds."""
     unlabeled, unknown = np.full(12, UNLABELED), np.full(12, TEST)
-    return {"train": (IMAGES, LABELS, PART * 0), "test": (IMAGES, unlabeled, unknown)}.get(layout, (IMAGES, LABELS, PART))
+    return {"train": (IMAGES, LABELS, PART * 0), "test": (IMAGES, unlabeled, unknown)}.get(
+        layout, (IMAGES, LABELS, PART)
+    )
 
 
 def refused(path, message, read=load):
@@ -94,7 +105,11 @@ def test_a_csv_gives_its_faces(tmp_path, layout):
 def test_all_layouts_with_parts_give_the_same_fingerprint(tmp_path):
     for name, layout in (("fer2013.csv", "kaggle"), ("icml_face_data.csv", "icml")):
         (tmp_path / name).write_bytes(dump(table(layout)))
-    found = [load(tmp_path / "fer2013.csv"), load(tmp_path / "icml_face_data.csv"), load(write_folder(tmp_path / "folder"))]
+    found = [
+        load(tmp_path / "fer2013.csv"),
+        load(tmp_path / "icml_face_data.csv"),
+        load(write_folder(tmp_path / "folder")),
+    ]
     assert len({f.fingerprint for f in found}) == 1
     assert load(tmp_path).source == "fer2013.csv (not read: icml_face_data.csv)"
 
@@ -123,7 +138,10 @@ def test_jpegs_are_read_like_pillow_reads_them(tmp_path):
     for path in root.glob("*/*/*.png"):
         Image.open(path).save(path.with_suffix(".jpg"), quality=90)
         path.unlink()
-    truth = [np.asarray(Image.open(path)) for path in sorted(root.glob("train/*/*.jpg"), key=lambda path: path.name)]
+    truth = [
+        np.asarray(Image.open(path))
+        for path in sorted(root.glob("train/*/*.jpg"), key=lambda path: path.name)
+    ]
     same(load(root).only("Training"), truth, LABELS[:8], PART[:8])
 
 
@@ -140,7 +158,9 @@ def test_parse_test_keeps_the_ids(tmp_path):
     refused(tmp_path / "none.csv", "none.csv", faces.parse_test)
 
 
-@pytest.mark.skipif("HW3_TEST_FER2013" not in os.environ, reason="HW3_TEST_FER2013 names no folder with FER2013")
+@pytest.mark.skipif(
+    "HW3_TEST_FER2013" not in os.environ, reason="HW3_TEST_FER2013 names no folder with FER2013"
+)
 def test_fer2013_is_the_same_in_every_layout(tmp_path):
     there = Path(os.environ["HW3_TEST_FER2013"])
     for top in ("train", "test", "train.csv", "test.csv"):
@@ -148,7 +168,9 @@ def test_fer2013_is_the_same_in_every_layout(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / top).symlink_to(there / top)
     kaggle = load(there / "fer2013.csv")
-    assert kaggle.counts()["Training"] == dict(zip(EMOTIONS, (3995, 436, 4097, 7215, 4830, 3171, 4965), strict=True))
+    assert kaggle.counts()["Training"] == dict(
+        zip(EMOTIONS, (3995, 436, 4097, 7215, 4830, 3171, 4965), strict=True)
+    )
     assert [len(kaggle.only(part)) for part in PARTS] == [28_709, 3_589, 3_589, 0]
     assert load(there / "icml_face_data.csv").fingerprint == kaggle.fingerprint
     assert load(tmp_path / "folder").fingerprint == kaggle.fingerprint
@@ -162,7 +184,9 @@ def test_fer2013_is_the_same_in_every_layout(tmp_path):
 
 
 def put(column, value, line=3):
-    """Return what puts a value (or a function of the old one) into a line of a CSV, in the column so named."""
+    """Return what puts a value (or a function of the old one) into a line of a CSV, in the column
+    so named.
+    """
 
     def change(rows):
         at = [name.strip().lower() in column for name in rows[0]].index(True)
@@ -206,12 +230,27 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("byte order mark", ALL, lambda rows: b"\xef\xbb\xbf" + dump(rows), READ),
     ("quoted fields", ALL, lambda rows: dump(rows, quote='"'), READ),
     ("byte order mark and quotes", ALL, lambda rows: b"\xef\xbb\xbf" + dump(rows, quote='"'), READ),
-    ("header in capitals and blanks", ALL, lambda rows: dump([[f" {n.upper()} " for n in rows[0]], *rows[1:]]), READ),
+    (
+        "header in capitals and blanks",
+        ALL,
+        lambda rows: dump([[f" {n.upper()} " for n in rows[0]], *rows[1:]]),
+        READ,
+    ),
     ("columns in another order", ALL, lambda rows: dump([row[::-1] for row in rows]), READ),
     ("more columns", ALL, lambda rows: dump([["", *row, "é <b>x</b>"] for row in rows]), READ),
-    ("blanks around cells", ALL, lambda rows: dump([[f" {cell} " for cell in row] for row in rows]), READ),
+    (
+        "blanks around cells",
+        ALL,
+        lambda rows: dump([[f" {cell} " for cell in row] for row in rows]),
+        READ,
+    ),
     ("doubled spaces", ALL, put(PIXEL, lambda old: old.replace(" ", "  ")), READ),
-    ("numbers with zeros in front", ALL, put(PIXEL, lambda old: re.sub(r"\b(\d)\b", r"00\1", old)), READ),
+    (
+        "numbers with zeros in front",
+        ALL,
+        put(PIXEL, lambda old: re.sub(r"\b(\d)\b", r"00\1", old)),
+        READ,
+    ),
     ("blank lines at the end", ALL, lambda rows: dump(rows) + b"\r\n  \n\n", READ),
     ("no end of the last line", ALL, lambda rows: dump(rows)[:-1], READ),
     ("gzip", ALL, lambda rows: gzip.compress(dump(rows)), READ),
@@ -219,10 +258,25 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("zip from a Mac", ALL, zipped("train.csv", "__MACOSX/._train.csv"), READ),
     ("zip of two CSVs", ALL, zipped("train.csv", "test.csv"), "2 CSV files"),
     ("zip without a CSV", ALL, zipped("train/happy/1.png"), "0 CSV files"),
-    ("zip with a password", ALL, zipped("train.csv", password=True), "1 CSV files, 0 of them readable"),
-    ("zip by bzip2", ALL, zipped("train.csv", method=zipfile.ZIP_BZIP2), "0 of them readable, expected one, deflated"),
+    (
+        "zip with a password",
+        ALL,
+        zipped("train.csv", password=True),
+        "1 CSV files, 0 of them readable",
+    ),
+    (
+        "zip by bzip2",
+        ALL,
+        zipped("train.csv", method=zipfile.ZIP_BZIP2),
+        "0 of them readable, expected one, deflated",
+    ),
     ("zip cut off", ALL, lambda rows: zipped("train.csv")(rows)[:-30], "unreadable"),
-    ("zip damaged", ALL, lambda rows: flipped(zipped("train.csv")(rows), 2000), "unreadable|pixel|columns|byte|line"),
+    (
+        "zip damaged",
+        ALL,
+        lambda rows: flipped(zipped("train.csv")(rows), 2000),
+        "unreadable|pixel|columns|byte|line",
+    ),
     ("gzip cut off", ALL, lambda rows: gzip.compress(dump(rows))[:-9], "unreadable"),
     ("gzip damaged", ALL, lambda rows: flipped(gzip.compress(dump(rows)), -6), "unreadable"),
     ("empty", ALL, lambda rows: b"", "empty"),
@@ -231,33 +285,128 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("repeated header", ALL, lambda rows: dump([*rows[:2], *rows]), "line [34], column"),
     ("semicolons", ALL, lambda rows: dump(rows, comma=";"), "line 1: found the header"),
     ("tabs", ALL, lambda rows: dump(rows, comma="\t"), "line 1: found the header"),
-    ("semicolons below the header", ALL, lambda rows: dump(rows[:1]) + dump(rows[1:], ";"), "line 2: found 1 columns"),
-    ("pixels in columns", ALL, put(PIXEL, lambda old: old.replace(" ", ",")), "line 3: found 230. columns"),
-    ("a column twice", ALL, lambda rows: dump([row + row[:1] for row in rows]), "line 1: found the header"),
-    ("a column missing", ALL, lambda rows: dump([row[1:] for row in rows]), "line 1: found the header"),
-    ("a cell missing", ALL, lambda rows: dump([*rows[:2], rows[2][1:], *rows[3:]]), "line 3: found . columns"),
+    (
+        "semicolons below the header",
+        ALL,
+        lambda rows: dump(rows[:1]) + dump(rows[1:], ";"),
+        "line 2: found 1 columns",
+    ),
+    (
+        "pixels in columns",
+        ALL,
+        put(PIXEL, lambda old: old.replace(" ", ",")),
+        "line 3: found 230. columns",
+    ),
+    (
+        "a column twice",
+        ALL,
+        lambda rows: dump([row + row[:1] for row in rows]),
+        "line 1: found the header",
+    ),
+    (
+        "a column missing",
+        ALL,
+        lambda rows: dump([row[1:] for row in rows]),
+        "line 1: found the header",
+    ),
+    (
+        "a cell missing",
+        ALL,
+        lambda rows: dump([*rows[:2], rows[2][1:], *rows[3:]]),
+        "line 3: found . columns",
+    ),
     ("cut off in a row", ALL, lambda rows: dump(rows[:4])[:-4000], "line 4"),
-    ("cut off in a character", ALL, lambda rows: dump(rows[:4])[:-50] + "é".encode()[:1], "line 4: found byte 0xc3"),
-    ("Latin-1", ALL, lambda rows: dump([[*row, "é"] for row in rows]).decode().encode("latin1"), "line 1: found byte 0xe9"),
+    (
+        "cut off in a character",
+        ALL,
+        lambda rows: dump(rows[:4])[:-50] + "é".encode()[:1],
+        "line 4: found byte 0xc3",
+    ),
+    (
+        "Latin-1",
+        ALL,
+        lambda rows: dump([[*row, "é"] for row in rows]).decode().encode("latin1"),
+        "line 1: found byte 0xe9",
+    ),
     ("UTF-16", ALL, lambda rows: dump(rows).decode().encode("utf-16"), "line 1: found"),
     ("NUL byte", ALL, put(PIXEL, lambda old: old[:99] + "\0" + old[100:]), "line 3: found a NUL"),
     ("old Mac line ends", ALL, lambda rows: dump(rows[:3], end="\r"), "line 1: found the header"),
-    ("blank line between", ALL, lambda rows: dump(rows[:2]) + b"\n" + dump(rows[2:]), "line 3: found a blank line"),
+    (
+        "blank line between",
+        ALL,
+        lambda rows: dump(rows[:2]) + b"\n" + dump(rows[2:]),
+        "line 3: found a blank line",
+    ),
     ("quote that never ends", ALL, put(PIXEL, lambda old: '"' + old), "line 3: found a quote"),
-    ("2,303 pixels", ALL, put(PIXEL, lambda old: old.rpartition(" ")[0]), "line 3, column .*: found 2303 pixels"),
-    ("2,305 pixels", ALL, put(PIXEL, lambda old: old + " 1"), "line 3, column .*: found 2305 pixels"),
+    (
+        "2,303 pixels",
+        ALL,
+        put(PIXEL, lambda old: old.rpartition(" ")[0]),
+        "line 3, column .*: found 2303 pixels",
+    ),
+    (
+        "2,305 pixels",
+        ALL,
+        put(PIXEL, lambda old: old + " 1"),
+        "line 3, column .*: found 2305 pixels",
+    ),
     ("no pixels", ALL, put(PIXEL, ""), "line 3, column .*: found 0 pixels"),
     ("one more, then one less", ALL, moved, "line 3, column .*: found 2305 pixels"),
-    ("negative", ALL, put(PIXEL, lambda old: "-1" + old[1:]), "line 3, column .*: found '-1.*' as pixel 1, "),
-    ("floating", ALL, put(PIXEL, lambda old: old + ".0"), "line 3, column .*: found '.*.0' as pixel 2304, "),
-    ("256", ALL, put(PIXEL, lambda old: "256" + old[old.index(" ") :]), "found '256' as pixel 1, expected 0 to 255"),
-    ("999", ALL, put(PIXEL, lambda old: "999" + old[old.index(" ") :]), "found '999' as pixel 1, expected 0 to 255"),
-    ("four digits", ALL, put(PIXEL, lambda old: "0001" + old[old.index(" ") :]), "found '0001' as pixel 1"),
+    (
+        "negative",
+        ALL,
+        put(PIXEL, lambda old: "-1" + old[1:]),
+        "line 3, column .*: found '-1.*' as pixel 1, ",
+    ),
+    (
+        "floating",
+        ALL,
+        put(PIXEL, lambda old: old + ".0"),
+        "line 3, column .*: found '.*.0' as pixel 2304, ",
+    ),
+    (
+        "256",
+        ALL,
+        put(PIXEL, lambda old: "256" + old[old.index(" ") :]),
+        "found '256' as pixel 1, expected 0 to 255",
+    ),
+    (
+        "999",
+        ALL,
+        put(PIXEL, lambda old: "999" + old[old.index(" ") :]),
+        "found '999' as pixel 1, expected 0 to 255",
+    ),
+    (
+        "four digits",
+        ALL,
+        put(PIXEL, lambda old: "0001" + old[old.index(" ") :]),
+        "found '0001' as pixel 1",
+    ),
     ("words", ALL, put(PIXEL, lambda old: "nan" + old[old.index(" ") :]), "found 'nan' as pixel 1"),
-    ("digits of another script", ALL, put(PIXEL, lambda old: "٣" + old[old.index(" ") :]), "as pixel 1"),
-    ("tab between pixels", ALL, put(PIXEL, lambda old: old.replace(" ", "\t", 1)), "line 3, column .*as pixel 1"),
-    ("brackets", ALL, put(PIXEL, lambda old: f"[{old}]"), r"line 3, column .*: found '\[.*' as pixel 1"),
-    ("a very long line", ALL, put(PIXEL, lambda old: old + " " * 20_000), "line 3: found 20000 bytes"),
+    (
+        "digits of another script",
+        ALL,
+        put(PIXEL, lambda old: "٣" + old[old.index(" ") :]),
+        "as pixel 1",
+    ),
+    (
+        "tab between pixels",
+        ALL,
+        put(PIXEL, lambda old: old.replace(" ", "\t", 1)),
+        "line 3, column .*as pixel 1",
+    ),
+    (
+        "brackets",
+        ALL,
+        put(PIXEL, lambda old: f"[{old}]"),
+        r"line 3, column .*: found '\[.*' as pixel 1",
+    ),
+    (
+        "a very long line",
+        ALL,
+        put(PIXEL, lambda old: old + " " * 20_000),
+        "line 3: found 20000 bytes",
+    ),
     ("label 7", LABELED, put(LABEL, "7"), "line 3, column .*: found '7', expected 0, 1"),
     ("label -1", LABELED, put(LABEL, "-1"), "line 3, column .*: found '-1'"),
     ("label as a word", LABELED, put(LABEL, "Happy"), "line 3, column .*: found 'Happy'"),
@@ -265,8 +414,18 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("label missing", LABELED, put(LABEL, ""), "line 3, column .*: found ''"),
     ("label as HTML", LABELED, put(LABEL, "<script>"), "line 3, column .*: found '<script>'"),
     ("label as a formula", LABELED, put(LABEL, "=1+2"), "line 3, column .*: found '=1.2'"),
-    ("label as a line of control characters", LABELED, put(LABEL, "\x1b[2J\x85"), r"found '\\x1b\[2J\\x85'"),
-    ("unknown Usage", USAGE, put("usage", "Validation"), "line 3, column usage: found 'Validation', expected Training"),
+    (
+        "label as a line of control characters",
+        LABELED,
+        put(LABEL, "\x1b[2J\x85"),
+        r"found '\\x1b\[2J\\x85'",
+    ),
+    (
+        "unknown Usage",
+        USAGE,
+        put("usage", "Validation"),
+        "line 3, column usage: found 'Validation', expected Training",
+    ),
     ("Usage missing", USAGE, put("usage", ""), "line 3, column usage: found ''"),
     ("duplicate id", ID, put("id", "0"), "line 3, column id: found '0' as in test.csv, line 2"),
     ("id missing", ID, put("id", ""), "line 3, column id: found ''"),
@@ -275,7 +434,11 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
 
 @pytest.mark.parametrize(
     ("layout", "make", "verdict"),
-    [pytest.param(layout, make, verdict, id=f"{what}-{layout}") for what, layouts, make, verdict in CSVS for layout in layouts],
+    [
+        pytest.param(layout, make, verdict, id=f"{what}-{layout}")
+        for what, layouts, make, verdict in CSVS
+        for layout in layouts
+    ],
 )
 def test_an_odd_csv_is_read_or_refused(tmp_path, layout, make, verdict):
     path = tmp_path / ("test.csv" if layout == "test" else "data.csv")
@@ -324,7 +487,13 @@ def linked(path):
 
 
 def strays(root):
-    for stray in (".DS_Store", "train/Thumbs.db", "test/angry/.hidden.png", "train/sad/desktop.ini", "notes.txt"):
+    for stray in (
+        ".DS_Store",
+        "train/Thumbs.db",
+        "test/angry/.hidden.png",
+        "train/sad/desktop.ini",
+        "notes.txt",
+    ):
         (root / stray).write_text("x")
     (root / "train" / ".git").mkdir()
 
@@ -340,31 +509,89 @@ FOLDERS = [  # what, how to change a good folder, verdict
     ("interlaced or optimized", resave(lambda image: image, optimize=True), READ),
     ("link to an image", one(linked), READ),
     ("colors", resave(tinted), HAPPY + "found 48x48 RGB with colors"),
-    ("transparency", resave(lambda image: image.convert("LA").point(lambda v: min(v, 254))), HAPPY + "found 48x48 LA with"),
+    (
+        "transparency",
+        resave(lambda image: image.convert("LA").point(lambda v: min(v, 254))),
+        HAPPY + "found 48x48 LA with",
+    ),
     ("black and white", resave(lambda image: image.convert("1")), HAPPY + "found 48x48 1,"),
     ("16 bits", one(sixteen_bits), HAPPY + "found 48x48 16-bit, expected 48x48 L"),
     ("224x224", resave(lambda image: image.resize((224, 224))), HAPPY + "found 224x224 L"),
     ("48x47", resave(lambda image: image.crop((0, 0, 48, 47))), HAPPY + "found 48x47 L"),
-    ("not an image", one(lambda path: path.write_text("x" * 5000)), HAPPY + "found no readable image"),
+    (
+        "not an image",
+        one(lambda path: path.write_text("x" * 5000)),
+        HAPPY + "found no readable image",
+    ),
     ("empty image", one(lambda path: path.write_bytes(b"")), HAPPY + "found no readable image"),
-    ("image cut off", one(lambda path: path.write_bytes(path.read_bytes()[:1000])), HAPPY + "found no readable image"),
-    ("damaged header", one(lambda path: path.write_bytes(flipped(path.read_bytes(), 18))), HAPPY + "found no readable image"),
-    ("damaged pixels", one(lambda path: path.write_bytes(flipped(path.read_bytes(), 45))), HAPPY + "found no readable image"),
-    ("broken link", one(lambda path: (path.unlink(), path.symlink_to("nowhere"))), HAPPY + "found no image file"),
-    ("folder with an image's name", one(lambda path: (path.unlink(), path.mkdir())), HAPPY + "found no image file"),
-    ("pipe with an image's name", one(lambda path: (path.unlink(), os.mkfifo(path))), HAPPY + "found no image file"),
-    ("text among the images", one(lambda path: path.with_name("list.txt").write_text("x")), "train/happy/list.txt: "),
-    ("emotion folder missing", lambda root: (root / "test/disgust").rmdir(), "test/: found missing.*: 'disgust'"),
-    ("emotion folder misspelt", lambda root: (root / "train/sad").rename(root / "train/sadd"), "train/: .*'sad', 'sadd'"),
+    (
+        "image cut off",
+        one(lambda path: path.write_bytes(path.read_bytes()[:1000])),
+        HAPPY + "found no readable image",
+    ),
+    (
+        "damaged header",
+        one(lambda path: path.write_bytes(flipped(path.read_bytes(), 18))),
+        HAPPY + "found no readable image",
+    ),
+    (
+        "damaged pixels",
+        one(lambda path: path.write_bytes(flipped(path.read_bytes(), 45))),
+        HAPPY + "found no readable image",
+    ),
+    (
+        "broken link",
+        one(lambda path: (path.unlink(), path.symlink_to("nowhere"))),
+        HAPPY + "found no image file",
+    ),
+    (
+        "folder with an image's name",
+        one(lambda path: (path.unlink(), path.mkdir())),
+        HAPPY + "found no image file",
+    ),
+    (
+        "pipe with an image's name",
+        one(lambda path: (path.unlink(), os.mkfifo(path))),
+        HAPPY + "found no image file",
+    ),
+    (
+        "text among the images",
+        one(lambda path: path.with_name("list.txt").write_text("x")),
+        "train/happy/list.txt: ",
+    ),
+    (
+        "emotion folder missing",
+        lambda root: (root / "test/disgust").rmdir(),
+        "test/: found missing.*: 'disgust'",
+    ),
+    (
+        "emotion folder misspelt",
+        lambda root: (root / "train/sad").rename(root / "train/sadd"),
+        "train/: .*'sad', 'sadd'",
+    ),
     ("emotion folder twice", lambda root: (root / "train/Sad").mkdir(), "train/: .*twice: 'sad'"),
     ("an eighth emotion", lambda root: (root / "train/contempt").mkdir(), "train/: .*'contempt'"),
-    ("file for an emotion", lambda root: ((root / "test/disgust").rmdir(), (root / "test/disgust").touch()), "disgust: "),
-    ("test face in train", one(lambda path: path.rename(path.with_name("PrivateTest_1.png"))), "found PrivateTest in train/"),
-    ("no images", lambda root: [path.unlink() for path in root.glob("*/*/*.png")], "train/: found 0 images"),
+    (
+        "file for an emotion",
+        lambda root: ((root / "test/disgust").rmdir(), (root / "test/disgust").touch()),
+        "disgust: ",
+    ),
+    (
+        "test face in train",
+        one(lambda path: path.rename(path.with_name("PrivateTest_1.png"))),
+        "found PrivateTest in train/",
+    ),
+    (
+        "no images",
+        lambda root: [path.unlink() for path in root.glob("*/*/*.png")],
+        "train/: found 0 images",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("change", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in FOLDERS])
+@pytest.mark.parametrize(
+    ("change", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in FOLDERS]
+)
 def test_an_odd_image_folder_is_read_or_refused(tmp_path, change, verdict):
     root = write_folder(tmp_path / "folder")
     change(root)
@@ -377,16 +604,30 @@ def test_an_odd_image_folder_is_read_or_refused(tmp_path, change, verdict):
 PLACES = [  # what, how to make what is at the path, verdict
     ("nothing", lambda path: None, "nothing there"),
     ("empty directory", lambda path: path.mkdir(), "found nothing, expected fer2013.csv"),
-    ("directory of other files", lambda path: (path.mkdir(), (path / "a.txt").touch()), "found 'a.txt', expected"),
-    ("directory for a CSV", lambda path: (path / "fer2013.csv").mkdir(parents=True), "fer2013.csv: found it unreadable"),
-    ("test.csv with labels", lambda path: (path.mkdir(), (path / "test.csv").write_bytes(dump(table("train")))), "header"),
+    (
+        "directory of other files",
+        lambda path: (path.mkdir(), (path / "a.txt").touch()),
+        "found 'a.txt', expected",
+    ),
+    (
+        "directory for a CSV",
+        lambda path: (path / "fer2013.csv").mkdir(parents=True),
+        "fer2013.csv: found it unreadable",
+    ),
+    (
+        "test.csv with labels",
+        lambda path: (path.mkdir(), (path / "test.csv").write_bytes(dump(table("train")))),
+        "header",
+    ),
     ("a pipe", os.mkfifo, "unreadable"),
     ("an image", lambda path: Image.fromarray(IMAGES[0]).save(path, "PNG"), "found byte 0x89"),
     ("a link to itself", lambda path: path.symlink_to(path), "nothing there|unreadable"),
 ]
 
 
-@pytest.mark.parametrize(("make", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in PLACES])
+@pytest.mark.parametrize(
+    ("make", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in PLACES]
+)
 def test_a_wrong_path_is_refused(tmp_path, make, verdict):
     make(tmp_path / "data")
     refused(tmp_path / "data", verdict)
@@ -459,7 +700,9 @@ def test_the_fast_way_reads_every_number_after_every_other():
 
 
 def slow_reader(data, layout):
-    """Return images, labels and parts of a CSV, or None where it must be refused; written for clarity alone."""
+    """Return images, labels and parts of a CSV, or None where it must be refused; written for
+    clarity alone.
+    """
     columns = {"train": ("label", "feature"), "kaggle": ("emotion", "usage", "pixels")}[layout]
     try:
         lines = data.decode("utf-8-sig").split("\n")
@@ -474,7 +717,12 @@ def slow_reader(data, layout):
             label, *usage, feature = [row[names.index(c)].strip(" ") for c in columns]
             values = [value for value in feature.split(" ") if value]
             right = all(re.fullmatch("[0-9]{1,3}", value) and int(value) < 256 for value in values)
-            if len(row) != len(names) or label not in list("0123456") or len(values) != 2304 or not right:
+            if (
+                len(row) != len(names)
+                or label not in list("0123456")
+                or len(values) != 2304
+                or not right
+            ):
                 return None
             images.append([int(value) for value in values])
             labels.append(int(label))
@@ -486,9 +734,31 @@ def slow_reader(data, layout):
         return None
 
 
-PIECES = [b"0", b"7", b"25", b" ", b"  ", b"", b",", b"\n", b"\r", b"\r\n", b'"', b"-", b".", b"\t", b"\0", b"\xc3", b"\xc3\xa9"]
-HARMLESS = st.sampled_from(PIECES[:5])  # more often than the others, so that many damaged files are still readable
-DAMAGE = st.tuples(st.booleans(), st.integers(0, 1 << 30), HARMLESS | st.sampled_from(PIECES), st.integers(0, 1))
+PIECES = [
+    b"0",
+    b"7",
+    b"25",
+    b" ",
+    b"  ",
+    b"",
+    b",",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b'"',
+    b"-",
+    b".",
+    b"\t",
+    b"\0",
+    b"\xc3",
+    b"\xc3\xa9",
+]
+HARMLESS = st.sampled_from(
+    PIECES[:5]
+)  # more often than the others, so that many damaged files are still readable
+DAMAGE = st.tuples(
+    st.booleans(), st.integers(0, 1 << 30), HARMLESS | st.sampled_from(PIECES), st.integers(0, 1)
+)
 
 
 @pytest.mark.parametrize("layout", ["train", "kaggle"])
@@ -501,7 +771,11 @@ def test_the_fast_reader_agrees_with_a_slow_one_on_random_damage(tmp_path, layou
         data = good
         for at_edge, place, piece, cut in damages:
             # half of the damage falls on the edges of rows and cells, where readers go wrong
-            edges = [match.start() for match in re.finditer(rb"[,\n]|(?<=[,\n])", data)] if at_edge else range(len(data))
+            edges = (
+                [match.start() for match in re.finditer(rb"[,\n]|(?<=[,\n])", data)]
+                if at_edge
+                else range(len(data))
+            )
             at = edges[place % len(edges)] if edges else 0
             data = data[:at] + piece + data[at + cut :]
         path.write_bytes(data)
@@ -533,7 +807,9 @@ def test_a_second_load_comes_from_the_cache(tmp_path, reads):
     assert len(reads) == 1
     assert first.fingerprint == second.fingerprint
     same(second, IMAGES, LABELS, PART)
-    assert [path.parent for path in tmp_path.glob("_build/**/*") if path.is_file()] == [tmp_path / "_build" / "cache"]
+    assert [path.parent for path in tmp_path.glob("_build/**/*") if path.is_file()] == [
+        tmp_path / "_build" / "cache"
+    ]
 
 
 @pytest.mark.parametrize("at", [0, 5_000, -33, -1])
@@ -555,7 +831,9 @@ def test_an_edited_file_is_read_again(tmp_path, reads, capsys):
     path.write_bytes(dump(table("train")))
     before, stat = load(path), path.stat()
     path.write_bytes(put(LABEL, "6")(table("train")))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # of the same size, and it hides when it changed
+    os.utime(
+        path, ns=(stat.st_atime_ns, stat.st_mtime_ns)
+    )  # of the same size, and it hides when it changed
     assert (before.labels[1], load(path).labels[1]) == (1, 6)
     assert len(reads) == 2
     assert capsys.readouterr().err == ""
@@ -590,16 +868,24 @@ def test_without_a_place_for_the_cache_faces_still_load(tmp_path, monkeypatch, c
 # ---- where the data come from, and what Faces can do
 
 
-def test_data_come_from_the_argument_then_the_environment_then_data_then_the_drawn_faces(tmp_path, monkeypatch):
+def test_data_come_from_the_argument_then_the_environment_then_data_then_the_drawn_faces(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(faces, "ROOT", tmp_path)
     monkeypatch.setattr(faces, "drawn", lambda: "the drawn faces")
     assert faces.find() == faces.find("") == "the drawn faces"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / ".gitkeep").touch()
     assert faces.find() == "the drawn faces"
-    for folder, name in (("data", "train.csv"), ("environment", "fer2013.csv"), ("argument", "icml_face_data.csv")):
+    for folder, name in (
+        ("data", "train.csv"),
+        ("environment", "fer2013.csv"),
+        ("argument", "icml_face_data.csv"),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / name).write_bytes(dump(table({"t": "train", "f": "kaggle", "i": "icml"}[name[0]])))
+        (tmp_path / folder / name).write_bytes(
+            dump(table({"t": "train", "f": "kaggle", "i": "icml"}[name[0]]))
+        )
     assert faces.find().source == "train.csv"
     monkeypatch.setenv("HW3_DATA", str(tmp_path / "environment"))
     assert faces.find().source == "fer2013.csv"
@@ -633,7 +919,9 @@ def test_faces_count_select_and_stay_as_they_are(tmp_path):
     assert len(found.only("Test")) == 4
     assert len(found.only("PublicTest")) == 0
     assert re.fullmatch("[0-9a-f]{16}", found.fingerprint)
-    turned = faces.Faces(found.images[::-1], found.labels[::-1], found.part[::-1], found.name, found.source)
+    turned = faces.Faces(
+        found.images[::-1], found.labels[::-1], found.part[::-1], found.name, found.source
+    )
     assert turned.fingerprint != found.fingerprint
     with pytest.raises(ValueError, match="read-only"):
         found.images[0] = 0

@@ -1,4 +1,6 @@
-"""What the network looks at, on networks so small that one can say what they look at, on every backend."""
+"""What the network looks at, on networks so small that one can say what they look at, on every
+backend.
+"""
 
 import os
 
@@ -27,25 +29,32 @@ def test_gradient_of_a_linear_network_is_its_weights():
     model.set_weights([weights])
     x = np.ones((1, 2, 2, 1), np.float32)
     by_x, by_more = inside.gradient(
-        lambda x, more: ops.sum((inside.through(model.layers, x) + 2 * more)[:, 1]), x, np.zeros((1, 3))
+        lambda x, more: ops.sum((inside.through(model.layers, x) + 2 * more)[:, 1]),
+        x,
+        np.zeros((1, 3)),
     )
     np.testing.assert_allclose(by_x.reshape(4), weights[:, 1])
     np.testing.assert_allclose(by_more, [[0, 2, 0]])
 
 
 def test_attention_of_one_convolution():
-    # The maps are x and 2x. The logits: the mean of the first; minus the mean of the second; half the first.
+    # The maps are x and 2x. The logits: the mean of the first; minus the mean of the second; half
+    # the first.
     model = network(
         layers.Conv2D(2, 1, use_bias=False, name="maps"),
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, use_bias=False, name="logits"),
         layers.Softmax(),
     )
-    model.set_weights([np.array([[[[1, 2]]]], np.float32), np.array([[1, 0, 0.5], [0, -1, 0]], np.float32)])
+    model.set_weights(
+        [np.array([[[[1, 2]]]], np.float32), np.array([[1, 0, 0.5], [0, -1, 0]], np.float32)]
+    )
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8)
     cam, size = inside.attention(model, images, np.arange(3), last="maps", batch=2)
     for image, found, expected in zip(images, cam, (1, 0, 1), strict=True):
-        np.testing.assert_allclose(found, expected * image / image.max(), atol=1e-6)  # minus the second raises nothing
+        np.testing.assert_allclose(
+            found, expected * image / image.max(), atol=1e-6
+        )  # minus the second raises nothing
     np.testing.assert_allclose(size, np.ones((3, 48, 48)), rtol=1e-5)  # every pixel counts the same
 
 
@@ -101,9 +110,13 @@ def test_predictions_follow_the_action_units():
 
 
 def lost(n=400, **shares):
-    """Return n faces of each of three emotions, and predictions that are right but where a band, named here, is covered."""
+    """Return n faces of each of three emotions, and predictions that are right but where a band,
+    named here, is covered.
+    """
     labels = np.repeat([FEAR, HAPPY, SAD], n)
-    wrong = {band: np.tile(np.arange(n) < shares.get(band, 0) * n, 3) for band in ("nothing", *BANDS)}
+    wrong = {
+        band: np.tile(np.arange(n) < shares.get(band, 0) * n, 3) for band in ("nothing", *BANDS)
+    }
     return labels, {band: np.where(w, NEUTRAL, labels) for band, w in wrong.items()}
 
 
@@ -139,10 +152,14 @@ def test_space_of_two_groups():
     values -= np.where(labels == SAD, 1, 0)[:, None] * values[labels == SAD].mean(0)
     values[labels == SAD, 0] += 8
     found = inside.space(values, labels, np.arange(0, 60, 2))
-    within = np.sqrt(((values - np.where(labels == SAD, 8, 0)[:, None] * np.eye(5)[0]) ** 2).sum(1).mean())
+    within = np.sqrt(
+        ((values - np.where(labels == SAD, 8, 0)[:, None] * np.eye(5)[0]) ** 2).sum(1).mean()
+    )
     assert found["distances"][FEAR, SAD] == pytest.approx(8 / within)
     assert np.isnan(found["distances"][HAPPY, SAD])
-    np.testing.assert_allclose(found["eigenvalues"], np.sort(np.linalg.eigvalsh(np.cov(values.T, bias=True)))[::-1])
+    np.testing.assert_allclose(
+        found["eigenvalues"], np.sort(np.linalg.eigvalsh(np.cov(values.T, bias=True)))[::-1]
+    )
     for points in (found["pca"], found["tsne"]):
         assert points.shape == (30, 2)
         groups = points[:15].mean(0), points[15:].mean(0)
@@ -160,14 +177,19 @@ def test_a_look_holds_all_that_the_page_shows():
         layers.Softmax(),
     )
     found = inside.look(model, rng.integers(0, 256, (21, 48, 48)).astype(np.uint8), labels, each=2)
-    shapes = {name: found[name].shape for name in ("cam", "gradient", "pca", "tsne", "distances", "drawn", "covered/eyes")}
+    shapes = {
+        name: found[name].shape
+        for name in ("cam", "gradient", "pca", "tsne", "distances", "drawn", "covered/eyes")
+    }
     assert shapes == {
         "cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2),
         "distances": (7, 7), "drawn": (14,), "covered/eyes": (21,),
     }  # fmt: skip
     table = inside.apart(found)
     assert table["claimed"].sum() == len(inside.claimed()) == 6
-    assert {"Sad", "Neutral"} in [set(pair.split()[::2]) for pair in table[table["claimed"]]["pair"]]
+    assert {"Sad", "Neutral"} in [
+        set(pair.split()[::2]) for pair in table[table["claimed"]]["pair"]
+    ]
 
 
 def test_the_cnn_has_the_layers_that_are_asked():
@@ -180,12 +202,19 @@ def test_the_cnn_has_the_layers_that_are_asked():
 def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
     about, found = inside.recorded()
     remedy = "run python -m hw3 inside --data fer2013.csv"
-    assert about["weights"] == digest(runs.SMALL.read_bytes()), f"the recorded weights are others now: {remedy}"
+    assert about["weights"] == digest(runs.SMALL.read_bytes()), (
+        f"the recorded weights are others now: {remedy}"
+    )
     assert about["label"] == runs.load_small()[1]["label"]
     assert inside.RECORDED.stat().st_size < 300_000
-    assert [name for name, array in found.items() if array.ndim > 2] == ["cam", "gradient"]  # means over many faces
+    assert [name for name, array in found.items() if array.ndim > 2] == [
+        "cam",
+        "gradient",
+    ]  # means over many faces
     assert np.bincount(found["labels"][found["drawn"]]).min() >= 50
-    assert np.array_equal(found["labels"], runs.recorded("modern-cnn")[0].predicted("PrivateTest")[0])
+    assert np.array_equal(
+        found["labels"], runs.recorded("modern-cnn")[0].predicted("PrivateTest")[0]
+    )
 
 
 def test_the_weights_are_those_of_the_network_that_the_pages_show():
@@ -197,7 +226,9 @@ def test_the_weights_are_those_of_the_network_that_the_pages_show():
 
 def test_every_change_is_recorded_and_does_what_it_says():
     _, found = inside.recorded()
-    assert {f"changed/{name}" for name in inside.CHANGES} == {name for name in found if name.startswith("changed/")}
+    assert {f"changed/{name}" for name in inside.CHANGES} == {
+        name for name in found if name.startswith("changed/")
+    }
     images = np.full((2, 48, 48), 100, np.uint8)
     images[:, 10:14, 20:24] = 180
     mean = images.mean()
@@ -226,7 +257,11 @@ def test_only_the_whole_of_fer2013_is_recorded(tmp_path, monkeypatch, few):
 def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
     monkeypatch.setattr(inside, "RECORDED", tmp_path / "cnn.npz")
     monkeypatch.setattr(runs, "check_recordable", lambda data: None)
-    monkeypatch.setattr(inside, "look", lambda model, images, labels: {"labels": labels, "cam": images.astype(float) / 3})
+    monkeypatch.setattr(
+        inside,
+        "look",
+        lambda model, images, labels: {"labels": labels, "cam": images.astype(float) / 3},
+    )
     monkeypatch.setattr(inside, "CHANGES", {"gray": lambda x: 0 * x + 66})
     monkeypatch.setattr(train, "predict", lambda model, images: np.eye(7)[images[:, 0, 0] % 7])
     assert inside.record(few) == 30
@@ -240,15 +275,24 @@ def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
 def test_fer2013_gives_the_recorded_predictions():
     if "HW3_TEST_FER2013" not in os.environ:
         pytest.skip("HW3_TEST_FER2013 names no folder with FER2013")
-    private = faces.load(os.path.join(os.environ["HW3_TEST_FER2013"], "fer2013.csv")).only("PrivateTest")
+    private = faces.load(os.path.join(os.environ["HW3_TEST_FER2013"], "fer2013.csv")).only(
+        "PrivateTest"
+    )
     predicted = train.predict(runs.load_small()[0], private.images[:256]).argmax(1)
-    assert (predicted == inside.recorded()[1]["covered/nothing"][:256]).mean() > 0.98  # ties may fall otherwise elsewhere
+    assert (
+        predicted == inside.recorded()[1]["covered/nothing"][:256]
+    ).mean() > 0.98  # ties may fall otherwise elsewhere
 
 
 def test_names_of_crowded_pairs_do_not_overlap():
     distance, rate = [0.5, 0.52, 0.55, 0.6, 0.62, 1.5], [0.1, 0.1, 0.09, 0.1, 0.09, 0.02]
     table = pd.DataFrame(
-        {"pair": [f"pair {i}" for i in range(6)], "distance": distance, "rate": rate, "claimed": [True] * 5 + [False]}
+        {
+            "pair": [f"pair {i}" for i in range(6)],
+            "distance": distance,
+            "rate": rate,
+            "claimed": [True] * 5 + [False],
+        }
     )
     ax = inside.pairs_apart(table).axes[0]
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -258,7 +302,9 @@ def test_names_of_crowded_pairs_do_not_overlap():
 
 def test_names_of_emotions_whose_middles_lie_together_do_not_overlap():
     points = np.random.default_rng(0).normal(size=(140, 2))  # seven emotions in one cloud
-    for ax in inside.class_maps({"one": points, "two": points}, np.arange(140) % 7, faces.EMOTIONS, [(0, 1)]).axes:
+    for ax in inside.class_maps(
+        {"one": points, "two": points}, np.arange(140) % 7, faces.EMOTIONS, [(0, 1)]
+    ).axes:
         boxes = [text.get_window_extent() for text in ax.texts]
         assert [text.get_text() for text in ax.texts] == list(faces.EMOTIONS)
         assert [box.count_overlaps(boxes) for box in boxes] == [1] * 7

@@ -1,4 +1,6 @@
-"""What figures that answer to pointing are made of. What a reader sees of them in a page is in test_page.py."""
+"""What figures that answer to pointing are made of. What a reader sees of them in a page is in
+test_page.py.
+"""
 
 import base64
 import io
@@ -15,14 +17,26 @@ from hw3.faces import EMOTIONS
 from hw3.figures import SHOWN
 
 HISTORIES = {
-    "first": {"loss": [2.0, 1.5], "val_loss": [1.9, 1.4], "accuracy": [0.2, 0.3], "val_accuracy": [0.25, 0.35]},
-    "second": {"loss": [40.0, 1], "val_loss": [30.0, 2], "accuracy": [0.1, 0.9], "val_accuracy": [0.1, 0.4]},
+    "first": {
+        "loss": [2.0, 1.5],
+        "val_loss": [1.9, 1.4],
+        "accuracy": [0.2, 0.3],
+        "val_accuracy": [0.25, 0.35],
+    },
+    "second": {
+        "loss": [40.0, 1],
+        "val_loss": [30.0, 2],
+        "accuracy": [0.1, 0.9],
+        "val_accuracy": [0.1, 0.4],
+    },
 }
 
 
 @pytest.fixture
 def counted():
-    """Return labels, probabilities and images: 12 Angry faces called Sad, ever surer, 2 called Angry; one Happy face."""
+    """Return labels, probabilities and images: 12 Angry faces called Sad, ever surer, 2 called
+    Angry; one Happy face.
+    """
     labels = np.array([0] * 14 + [3], np.uint8)
     probabilities = np.full((15, 7), 0.01)
     probabilities[np.arange(15), [4] * 12 + [0] * 2 + [3]] = np.linspace(0.3, 0.9, 15)
@@ -50,7 +64,9 @@ def test_matrix_holds_count_share_interval_and_note(counted):
 
 def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
     labels, probabilities, images = counted
-    sheet = Image.open(io.BytesIO(base64.b64decode(figures._face_sheet(7, labels, probabilities, images)))).convert("L")
+    sheet = Image.open(
+        io.BytesIO(base64.b64decode(figures._face_sheet(7, labels, probabilities, images)))
+    ).convert("L")
     seen = np.asarray(sheet).reshape(7, 7, 48, SHOWN, 48)[:, :, 24, :, 24].astype(int)
     assert seen[0, 4] == pytest.approx([16 * i for i in (11, 10, 9, 8, 7, 6)], abs=6)
     assert seen[0, 0] == pytest.approx([16 * 13, 16 * 12, 0, 0, 0, 0], abs=6)
@@ -60,26 +76,39 @@ def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
 
 def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_run_in_both_panels():
     shown = figures.history_curves(HISTORIES, "a note")
-    lines = {(t.name, t.hovertemplate.split(", ")[1].split("<")[0], t.yaxis): t for t in shown.figure.data}
+    lines = {
+        (t.name, t.hovertemplate.split(", ")[1].split("<")[0], t.yaxis): t
+        for t in shown.figure.data
+    }
     for name, history in HISTORIES.items():
         for part, prefix in (("held-out", "val_"), ("training", "")):
             for axis, quantity in (("y", "loss"), ("y2", "accuracy")):
                 line = lines[name, part, axis]
                 assert list(line.y) == history[prefix + quantity]
                 assert list(line.x) == [1, 2]
-                assert (line.legendgroup, line.line.dash) == (name, "solid" if part == "held-out" else "dash")
+                assert (line.legendgroup, line.line.dash) == (
+                    name,
+                    "solid" if part == "held-out" else "dash",
+                )
     assert sum(line.showlegend is not False for line in lines.values()) == len(HISTORIES)
     assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
     assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
-    assert shown.figure.layout.yaxis2.rangemode == "tozero", "so that a difference of hundredths does not look large"
+    assert shown.figure.layout.yaxis2.rangemode == "tozero", (
+        "so that a difference of hundredths does not look large"
+    )
     assert figures.history_picture(HISTORIES).axes[1].get_ylim()[0] == 0
     assert "held-out accuracy from 25.0% to 35.0%" in shown.label
 
 
 def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces_that_the_first_has_seen():
     labels = {"held-out": [3, 3, 0, 1], "PublicTest": [3, 255, 2, 3]}  # 255: no label
-    parts = {part: (np.arange(4), np.array(y, np.uint8), np.zeros((4, 7))) for part, y in labels.items()}
-    runs = [SimpleNamespace(history=h, predictions=parts, label=lambda: "a run") for h in HISTORIES.values()]
+    parts = {
+        part: (np.arange(4), np.array(y, np.uint8), np.zeros((4, 7))) for part, y in labels.items()
+    }
+    runs = [
+        SimpleNamespace(history=h, predictions=parts, label=lambda: "a run")
+        for h in HISTORIES.values()
+    ]
     runs[1].predictions = None
     shown = figures.training_curves(dict(zip("ab", runs, strict=True))).figure
     (line,) = shown.layout.shapes
@@ -90,7 +119,9 @@ def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces
 @pytest.mark.parametrize(("accuracy", "anchor"), [(0.1, "bottom"), (0.2, "top"), (0.5, "bottom")])
 def test_the_name_of_the_line_stands_clear_of_the_curves(accuracy, anchor):
     flat = {key: [accuracy] * 8 for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
-    (name,) = figures.history_curves({"a": flat}).figure.layout.annotations  # of the line at one in seven
+    (name,) = figures.history_curves(
+        {"a": flat}
+    ).figure.layout.annotations  # of the line at one in seven
     assert name.yanchor == anchor
 
 
@@ -106,6 +137,8 @@ def test_words_from_outside_are_text_in_the_page():
     picture = Figure()
     picture.subplots()
     picture.set_label('a "label" <b>')
-    page = figures.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()["text/html"]
+    page = figures.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()[
+        "text/html"
+    ]
     assert len(re.findall('="a &quot;label&quot; &lt;b&gt;"', page)) == 2
     assert "<script>note" not in page

@@ -56,7 +56,8 @@ def test_paired_difference():
     first, second = np.zeros(100, int), np.r_[np.zeros(80, int), np.ones(20, int)]
     value, low, high = metrics.difference(labels, first, second)
     assert value == pytest.approx(0.2)
-    # 20.5 and 0.5 of 102: 0.196, and 1.96 times its standard error, the root of (21 / 102 - 0.196^2) / 102
+    # 20.5 and 0.5 of 102: 0.196, and 1.96 times its standard error, the root of (21 / 102 -
+    # 0.196^2) / 102
     assert (low, high) == pytest.approx((0.1961 - 1.96 * 0.0405, 0.1961 + 1.96 * 0.0405), abs=1e-3)
 
 
@@ -71,7 +72,9 @@ def test_paired_difference_of_few_faces_decides_nothing():
 
 
 def test_difference_of_different_images():
-    value, low, high = metrics.unpaired((56, 70), (48, 80))  # Newcombe 1998, table II, method 10: 0.0524 to 0.3339
+    value, low, high = metrics.unpaired(
+        (56, 70), (48, 80)
+    )  # Newcombe 1998, table II, method 10: 0.0524 to 0.3339
     assert value == pytest.approx(0.2)
     assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
@@ -85,9 +88,13 @@ def test_resampling_keeps_row_sums_and_means():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(seed, monkeypatch):
-    """The recall of one emotion has an exact interval, since its share is drawn from a beta distribution."""
+    """The recall of one emotion has an exact interval, since its share is drawn from a beta
+    distribution.
+    """
     counts, level = np.diag([30] * 7) + 10, 1 - 0.05 / 18
-    monkeypatch.setattr(metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed))
+    monkeypatch.setattr(
+        metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed)
+    )
     _, low, high = metrics.spread(lambda c: claims.recalls(c)[..., 0], counts, level)
     exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
     assert exact[0] - 0.02 < low < exact[0]
@@ -95,7 +102,9 @@ def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(se
 
 
 def world(n, **confused):
-    """Return counts with n faces an emotion: 70% right, the rest spread evenly but for the shares in confused."""
+    """Return counts with n faces an emotion: 70% right, the rest spread evenly but for the shares
+    in confused.
+    """
     p = np.full((7, 7), 0.05)
     np.fill_diagonal(p, 0.70)
     for pair, share in confused.items():
@@ -119,10 +128,15 @@ def test_statistics_by_hand():
 
 
 def judged(counts, tests=12):
-    """Return verdict, deciding statistic, value, low and high of each observation, at a level for so many tests."""
+    """Return verdict, deciding statistic, value, low and high of each observation, at a level for
+    so many tests.
+    """
     level = 1 - 0.05 / tests
     found = claims.OBSERVATIONS.values()
-    return [metrics.decide({k: metrics.spread(s, counts, level) for k, s in statistics.items()}) for statistics in found]
+    return [
+        metrics.decide({k: metrics.spread(s, counts, level) for k, s in statistics.items()})
+        for statistics in found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +188,16 @@ def test_calibration_by_hand():
     p = np.zeros((4, 7))
     p[:, 0] = (0.9, 0.95, 0.5, 0.52)
     p[:, 1] = 1 - p[:, 0]
-    labels = np.array([0, 1, 0, 0])  # of the two sure predictions one is right, of the two unsure ones both are
+    labels = np.array(
+        [0, 1, 0, 0]
+    )  # of the two sure predictions one is right, of the two unsure ones both are
     table = ablation.calibration(labels, p, bins=10)
     assert table["n"].tolist() == [2, 2]
     np.testing.assert_allclose(table["confidence"], [0.51, 0.925])
     assert table["accuracy"].tolist() == [1, 0.5]
-    assert ablation.calibration_error(p.argmax(1) == labels, p.max(1), bins=10) == pytest.approx((0.49 + 0.425) / 2)
+    assert ablation.calibration_error(p.argmax(1) == labels, p.max(1), bins=10) == pytest.approx(
+        (0.49 + 0.425) / 2
+    )
 
 
 def test_a_perfect_and_sure_network_is_calibrated():
@@ -188,22 +206,32 @@ def test_a_perfect_and_sure_network_is_calibrated():
 
 
 def test_chance_alone_shows_an_error_that_falls_with_more_images():
-    # One bin of confidence 1/2: the mean distance of a share of n from 1/2 is sqrt(1 / (2 pi n)) for large n.
+    # One bin of confidence 1/2: the mean distance of a share of n from 1/2 is sqrt(1 / (2 pi n))
+    # for large n.
     for n in (400, 1600):
-        assert ablation.chance_error(np.full(n, 0.5)) == pytest.approx(np.sqrt(1 / (2 * np.pi * n)), rel=0.1)
+        assert ablation.chance_error(np.full(n, 0.5)) == pytest.approx(
+            np.sqrt(1 / (2 * np.pi * n)), rel=0.1
+        )
 
 
 def test_temperature_is_found_again_and_changes_no_answer():
     rng = np.random.default_rng(0)
     true = rng.dirichlet(np.ones(7), 20_000)
-    labels = (true.cumsum(1) > rng.random((len(true), 1))).argmax(1)  # drawn from these probabilities
+    labels = (true.cumsum(1) > rng.random((len(true), 1))).argmax(
+        1
+    )  # drawn from these probabilities
     assert ablation.best_temperature(labels, true) == pytest.approx(1, abs=0.03)
     for t in (0.5, 2.0):
         told = ablation.at_temperature(true, t)
-        assert ablation.best_temperature(labels, told) == pytest.approx(1 / t, rel=0.03), "the temperature that undoes it"
+        assert ablation.best_temperature(labels, told) == pytest.approx(1 / t, rel=0.03), (
+            "the temperature that undoes it"
+        )
         assert np.array_equal(told.argmax(1), true.argmax(1))
         np.testing.assert_allclose(told.sum(1), 1)
-    np.testing.assert_allclose(ablation.at_temperature(np.array([[0.8, 0.2, 0, 0, 0, 0, 0]]), 0.5)[0, :2], [16 / 17, 1 / 17])
+    np.testing.assert_allclose(
+        ablation.at_temperature(np.array([[0.8, 0.2, 0, 0, 0, 0, 0]]), 0.5)[0, :2],
+        [16 / 17, 1 / 17],
+    )
 
 
 def test_a_table_says_percent_with_wilsons_interval():
@@ -211,6 +239,12 @@ def test_a_table_says_percent_with_wilsons_interval():
 
 
 def test_bins_of_a_few_faces_are_not_drawn():
-    table = pd.DataFrame({"confidence": [0.2, 0.5], "accuracy": [1.0, 0.5], "low": [0.2, 0.4], "high": [1.0, 0.6]})
-    line = ablation.reliability({"": {"CNN": table.assign(n=[ablation.FEW - 1, ablation.FEW])}}).axes[0].lines[1]
+    table = pd.DataFrame(
+        {"confidence": [0.2, 0.5], "accuracy": [1.0, 0.5], "low": [0.2, 0.4], "high": [1.0, 0.6]}
+    )
+    line = (
+        ablation.reliability({"": {"CNN": table.assign(n=[ablation.FEW - 1, ablation.FEW])}})
+        .axes[0]
+        .lines[1]
+    )
     assert list(line.get_xdata()) == [0.5]

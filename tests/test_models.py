@@ -12,10 +12,16 @@ def trainable(model):
     return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("cnn", (6_040_327, 6_036_871)), ("dnn", (6_036_839, 6_036_839))])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("cnn", (6_040_327, 6_036_871)), ("dnn", (6_036_839, 6_036_839))]
+)
 def test_parameters_are_the_originals(name, parameters):
     model = models.NETWORKS[name]["original"]()
-    assert (model.count_params(), trainable(model)) == (original.PARAMETERS[name], original.TRAINABLE[name]) == parameters
+    assert (
+        (model.count_params(), trainable(model))
+        == (original.PARAMETERS[name], original.TRAINABLE[name])
+        == parameters
+    )
 
 
 def test_cnn_parameters_layer_by_layer():
@@ -26,15 +32,24 @@ def test_cnn_parameters_layer_by_layer():
 def test_residual_dnn_is_dense_of_the_same_size_and_normalizes_each_face():
     model = models.residual_dnn()
     assert model.count_params() == pytest.approx(original.PARAMETERS["dnn"], rel=0.01)
-    assert {type(x).__name__ for x in model.layers if x.count_params()} == {"Dense", "BatchNormalization"}
+    assert {type(x).__name__ for x in model.layers if x.count_params()} == {
+        "Dense",
+        "BatchNormalization",
+    }
     face = np.random.default_rng(0).random((1, 48, 48, 1), np.float32)
-    brighter = keras.ops.convert_to_numpy(model(0.4 * face + 0.5))  # brightness and contrast say nothing about emotions
+    brighter = keras.ops.convert_to_numpy(
+        model(0.4 * face + 0.5)
+    )  # brightness and contrast say nothing about emotions
     np.testing.assert_allclose(brighter, keras.ops.convert_to_numpy(model(face)), atol=0.02)
 
 
 def test_cnn_shapes_after_each_block():
     model = models.cnn()
-    assert [tuple(model.get_layer(f"drop{b}").output.shape[1:]) for b in (1, 2, 3)] == [(24, 24, 64), (12, 12, 128), (6, 6, 256)]
+    assert [tuple(model.get_layer(f"drop{b}").output.shape[1:]) for b in (1, 2, 3)] == [
+        (24, 24, 64),
+        (12, 12, 128),
+        (6, 6, 256),
+    ]
     assert tuple(model.get_layer("flatten").output.shape[1:]) == (9216,)
 
 
@@ -68,19 +83,33 @@ def test_batch_normalization_learns_as_keras_own_does_whatever_operation_it_uses
         model = keras.Sequential([keras.Input((6, 6, 5)), norm])
         model.compile(keras.optimizers.SGD(0.1), lambda y, outputs: keras.ops.sum(y * outputs))
         norm.gamma.assign([1, 2, 3, 4, 5])
-        model.train_on_batch(np.random.default_rng(1).normal(1, 2, weights.shape).astype(np.float32), weights)
-        found.append([keras.ops.convert_to_numpy(w) for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)])
+        model.train_on_batch(
+            np.random.default_rng(1).normal(1, 2, weights.shape).astype(np.float32), weights
+        )
+        found.append(
+            [
+                keras.ops.convert_to_numpy(w)
+                for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+            ]
+        )
     for ours, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=4e-3)  # the fused operation's variance is the sample's: n / (n - 1) times
+        np.testing.assert_allclose(
+            ours, theirs, rtol=4e-3
+        )  # the fused operation's variance is the sample's: n / (n - 1) times
 
 
 def test_max_pooling_pools_and_learns_as_keras_own_does_whatever_operation_it_uses():
     rng = np.random.default_rng(0)
-    images, weights = rng.normal(size=(8, 4, 6, 2)).astype(np.float32), rng.normal(size=(8, 2, 3, 5)).astype(np.float32)
+    images, weights = (
+        rng.normal(size=(8, 4, 6, 2)).astype(np.float32),
+        rng.normal(size=(8, 2, 3, 5)).astype(np.float32),
+    )
     kernel, found = rng.normal(size=(2, 5)).astype(np.float32), []
     for kind in (models.MaxPooling2D, keras.layers.MaxPooling2D):
         before = keras.layers.Dense(5)
-        model = keras.Sequential([keras.Input((4, 6, 2)), before, kind(2, strides=2, padding="same")])
+        model = keras.Sequential(
+            [keras.Input((4, 6, 2)), before, kind(2, strides=2, padding="same")]
+        )
         model.compile(keras.optimizers.SGD(0.1), lambda y, outputs: keras.ops.sum(y * outputs))
         before.set_weights([kernel, np.zeros(5)])
         pooled = model.predict(images, verbose=0)
@@ -94,7 +123,9 @@ def test_max_pooling_pools_and_learns_as_keras_own_does_whatever_operation_it_us
 
 def test_leaky_relu_multiplies_negative_values_by_0_3():
     layer = models.cnn().get_layer("relu1_1")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(np.array([-1.0, 2.0], np.float32))), [-0.3, 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(layer(np.array([-1.0, 2.0], np.float32))), [-0.3, 2], rtol=1e-6
+    )
 
 
 def test_full_recipe_is_the_originals():
@@ -116,7 +147,9 @@ def test_original_log_ends_where_the_facts_say():
     log = original.history("dnn")
     assert len(log["loss"]) == 200
     assert log["val_accuracy"][-1] == pytest.approx(0.138676, abs=1e-6)
-    assert -(1 - log["val_accuracy"][-1]) * np.log(1e-7) == pytest.approx(log["val_loss"][-1], abs=1e-4)
+    assert -(1 - log["val_accuracy"][-1]) * np.log(1e-7) == pytest.approx(
+        log["val_loss"][-1], abs=1e-4
+    )
     cnn = original.history("cnn")["val_accuracy"]
     assert max(cnn) == pytest.approx(0.6962, abs=1e-4)
     assert cnn.index(max(cnn)) + 1 == 167

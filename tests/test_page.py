@@ -1,4 +1,6 @@
-"""The built pages, as files and in a browser: what a reader sees, reaches by keyboard, hears read out and has to load."""
+"""The built pages, as files and in a browser: what a reader sees, reaches by keyboard, hears read
+out and has to load.
+"""
 
 import base64
 import os
@@ -19,10 +21,17 @@ from hw3 import complexity, metrics, runs
 from hw3.faces import EMOTIONS
 from press import book, page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--host-resolver-rules=MAP * ~NOTFOUND"]  # no host to reach
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+OPTIONS = [
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]  # no host to reach
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}  # CSS pixels
-# What assistive technology reads of a formula is MathML, which axe-core has no rules for; it takes seconds on its glyphs.
+# What assistive technology reads of a formula is MathML, which axe-core has no rules for; it takes
+# seconds on its glyphs.
 AXE = {"exclude": [["mjx-container"]]}
 
 # Resolves when all that a page's scripts make is there: formulas, turning plots, images.
@@ -59,7 +68,8 @@ PRINTED = """() => {
     const picture = p => p.closest(".hw3-interactive")?.querySelector(":scope > img")?.clientHeight > 100;
     return [...document.querySelectorAll(".plotly-graph-div")].filter(p => p.clientHeight || !picture(p)).map(p => p.id);
 }"""
-# The page is moved sideways as far as it goes; then what stands too far right is named, but for boxes that scroll themselves.
+# The page is moved sideways as far as it goes; then what stands too far right is named, but for
+# boxes that scroll themselves.
 TOO_WIDE = """() => {
     scrollTo(9999, 0); document.body.scrollLeft = 9999;
     const moved = scrollX + document.body.scrollLeft;
@@ -82,7 +92,9 @@ SETTLED = """() => [...document.querySelectorAll(".hw3-plot")].every(box => {
 })"""
 
 
-@pytest.fixture(scope="module")  # Playwright runs once in a process at a time, and the PDF's tests print with it too
+@pytest.fixture(
+    scope="module"
+)  # Playwright runs once in a process at a time, and the PDF's tests print with it too
 def browser():
     """Return Chromium, one for all pages. In CI it must be there."""
     if not CHROMIUM and not os.environ.get("CI"):
@@ -95,12 +107,22 @@ def browser():
 
 @contextmanager
 def opened(browser, path=None):
-    """Open a page from disk as a first-time reader does; yield its tab, and the list of what goes wrong from then on."""
+    """Open a page from disk as a first-time reader does; yield its tab, and the list of what goes
+    wrong from then on.
+    """
     context = browser.new_context(viewport=NARROW, color_scheme="light", reduced_motion="reduce")
     tab, wrong = context.new_page(), []
-    tab.on("console", lambda message: message.type == "error" and wrong.append(f"console: {message.text}"))
+    tab.on(
+        "console",
+        lambda message: message.type == "error" and wrong.append(f"console: {message.text}"),
+    )
     tab.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-    tab.on("request", lambda request: request.url.startswith("http") and wrong.append(f"asks another host: {request.url}"))
+    tab.on(
+        "request",
+        lambda request: (
+            request.url.startswith("http") and wrong.append(f"asks another host: {request.url}")
+        ),
+    )
     tab.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url}"))
     if path:
         visit(tab, path)
@@ -116,27 +138,43 @@ def visit(tab, path):
 
 def barriers(tab, rules=None):
     """Return what axe-core finds serious or critical, by all its rules or some."""
-    options = {"resultTypes": ["violations"], "preload": False} | ({"runOnly": rules} if rules else {})  # preload would fetch
+    options = {"resultTypes": ["violations"], "preload": False} | (
+        {"runOnly": rules} if rules else {}
+    )  # preload would fetch
     found = Axe().run(tab, AXE, options).response["violations"]
     bad = [rule for rule in found if rule["impact"] in ("serious", "critical")]
     return [f"axe: {rule['id']}: {node['html'][:120]}" for rule in bad for node in rule["nodes"]]
 
 
 def look(tab, wrong, path, axe=True):
-    """Look at a page narrow and wide, in light and dark. Return what is wrong, its ids, its links, and seconds to first paint.
+    """Look at a page narrow and wide, in light and dark. Return what is wrong, its ids, its links,
+    and seconds to first paint.
 
-    The tab and the list are those of `opened`: in a tab of its own each page would take twice as long. Without axe only what
-    fits, loads, links and can be reached.
+    The tab and the list are those of `opened`: in a tab of its own each page would take twice as
+    long. Without axe only what fits, loads, links and can be reached.
     """
     wrong.clear()
     tab.set_viewport_size(NARROW)
     tab.emulate_media(media="screen", color_scheme="light")
     visit(tab, path)
-    paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime / 1000")
+    paint = tab.evaluate(
+        "performance.getEntriesByName('first-contentful-paint')[0]?.startTime / 1000"
+    )
     found = SimpleNamespace(**tab.evaluate(FOUND))
-    kinds = {"formulas": "no formula", "failed": "formula", "empty": "no image", "silent": "no alternative text"}
-    kinds |= {"plots": "no plot or no label", "skipped": "not reached by keyboard", "doubled": "plot and picture"}
-    wrong += [f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)]
+    kinds = {
+        "formulas": "no formula",
+        "failed": "formula",
+        "empty": "no image",
+        "silent": "no alternative text",
+    }
+    kinds |= {
+        "plots": "no plot or no label",
+        "skipped": "not reached by keyboard",
+        "doubled": "plot and picture",
+    }
+    wrong += [
+        f"{kind}: {what[:120]}" for name, kind in kinds.items() for what in getattr(found, name)
+    ]
     wrong += [f"360 px, light: too wide: {what}" for what in tab.evaluate(TOO_WIDE)]
     if axe:
         wrong += [f"360 px {what}" for what in barriers(tab, ["scrollable-region-focusable"])]
@@ -146,7 +184,9 @@ def look(tab, wrong, path, axe=True):
     wrong += [f"1280 px: table cut off: {what[:120]}" for what in tab.evaluate(CUT_OFF)]
     if not axe:
         return [*wrong], found.ids, found.links, paint
-    tab.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")  # the sidebar slides in
+    tab.wait_for_function(
+        "document.getAnimations().every(a => a.playState !== 'running')"
+    )  # the sidebar slides in
     tab.wait_for_timeout(500)  # the theme measures what scrolls 0.3 s after a change of size
     wrong += [f"dark {what}" for what in barriers(tab, ["color-contrast"])]
     tab.emulate_media(color_scheme="light")
@@ -157,14 +197,18 @@ def look(tab, wrong, path, axe=True):
 
 
 def broken(pages):
-    """Return the internal links that lead nowhere. pages maps the path of a page to (its ids, its links)."""
+    """Return the internal links that lead nowhere. pages maps the path of a page to (its ids, its
+    links).
+    """
     ids = {path.as_uri(): found for path, (found, _) in pages.items()}
     lost = []
     for path, (_, links) in pages.items():
         for link in links:
             address, _, anchor = link.partition("#")
             if link.startswith("file:") and not (
-                anchor in ids[address] if anchor and address in ids else Path(unquote(urlsplit(address).path)).is_file()
+                anchor in ids[address]
+                if anchor and address in ids
+                else Path(unquote(urlsplit(address).path)).is_file()
             ):
                 lost.append(f"{path.name}: {link}")
     return lost
@@ -181,7 +225,10 @@ FIRST = ("index.html", "zh/index.html")  # these lead to the front pages
 @pytest.mark.parametrize("first", FIRST)
 def test_first_page_leads_to_the_front_page(html, first):
     text = (html / first).read_text(encoding="utf-8")
-    assert ((html / first).parent / re.search(r'http-equiv="Refresh" content="0; url=([^"]+)"', text).group(1)).is_file()
+    assert (
+        (html / first).parent
+        / re.search(r'http-equiv="Refresh" content="0; url=([^"]+)"', text).group(1)
+    ).is_file()
 
 
 def test_switch_leads_to_the_same_section_in_the_other_language(html, browser):
@@ -235,8 +282,13 @@ def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
         "not reached by keyboard: .*>4<.*", "axe: button-name: .*", "dark axe: color-contrast: .*gray.*",
         "360 px, dark: too wide: .*", "360 px, light: too wide: .*", "1280 px: table cut off: cell",
     }  # fmt: skip
-    assert [pattern for pattern in expected if not any(re.fullmatch(pattern, what) for what in wrong)] == []
-    assert [link.rpartition("/")[2] for link in broken({bad: (ids, links)})] == ["bad.html#no", "gone.html"]
+    assert [
+        pattern for pattern in expected if not any(re.fullmatch(pattern, what) for what in wrong)
+    ] == []
+    assert [link.rpartition("/")[2] for link in broken({bad: (ids, links)})] == [
+        "bad.html#no",
+        "gone.html",
+    ]
 
 
 def test_tab_key_goes_through_a_whole_page(html, browser):
@@ -263,20 +315,34 @@ def test_tab_key_goes_through_a_whole_page(html, browser):
 
 def test_pages_are_small(html):
     files = [p for p in html.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) < 35e6, sorted((p.stat().st_size, p.name) for p in files)[-5:]
+    assert sum(p.stat().st_size for p in files) < 35e6, sorted(
+        (p.stat().st_size, p.name) for p in files
+    )[-5:]
     assert [p.name for p in files if p.suffix == ".html" and p.stat().st_size > 1.5e6] == []
 
 
 def test_icons_are_drawn_without_the_script_for_them(html, browser):
     with opened(browser, html / "book" / "index.html") as (tab, _):
-        icon = tab.locator(".theme-switch-button i, .theme-switch-button svg").locator("visible=true").first
+        icon = (
+            tab.locator(".theme-switch-button i, .theme-switch-button svg")
+            .locator("visible=true")
+            .first
+        )
         assert icon.bounding_box()["width"] > 8
-        assert tab.evaluate("[...document.fonts].some(font => /Awesome/.test(font.family) && font.status === 'loaded')")
+        assert tab.evaluate(
+            "[...document.fonts].some(font => /Awesome/.test(font.family) && font.status === 'loaded')"
+        )
 
 
 def test_nothing_that_a_page_uses_is_removed(tmp_path):
     static = tmp_path / "_static"
-    kept = ["mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/a.woff", "scripts/a.js", "a.css", "vendor/a.woff2"]
+    kept = [
+        "mathjax/tex-chtml.js",
+        "mathjax/output/chtml/fonts/woff-v2/a.woff",
+        "scripts/a.js",
+        "a.css",
+        "vendor/a.woff2",
+    ]
     gone = [
         "mathjax/sre/a.json",
         "mathjax/output/svg.js",
@@ -294,7 +360,9 @@ def test_nothing_that_a_page_uses_is_removed(tmp_path):
     page.remove_unused(app, ValueError("the build failed"))
     assert all((static / name).exists() for name in kept + gone)
     page.remove_unused(app, None)
-    assert sorted(p.relative_to(static).as_posix() for p in static.rglob("*") if p.is_file()) == sorted(kept)
+    assert sorted(
+        p.relative_to(static).as_posix() for p in static.rglob("*") if p.is_file()
+    ) == sorted(kept)
     assert not (static / "locales").exists()
 
 
@@ -303,7 +371,12 @@ def test_figures_of_earlier_builds_are_removed(tmp_path):
     for name in (old, new, "photo.png"):
         (tmp_path / name).touch()
     env = SimpleNamespace(images={"x": ({"book/cnn"}, new), "y": ({"book/cnn"}, other)})
-    page.remove_old_figures(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html", imagedir=""), env=env), None)
+    page.remove_old_figures(
+        SimpleNamespace(
+            outdir=tmp_path, builder=SimpleNamespace(format="html", imagedir=""), env=env
+        ),
+        None,
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == [new, "photo.png"]
 
 
@@ -312,18 +385,28 @@ def test_every_figure_of_every_chapter_has_alternative_text(built):
     for name in book.ORDER:
         for cell in nbformat.read(built[0] / "executed" / f"{name}.ipynb", as_version=4).cells:
             shown = [out for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
-            figures += [(name, cell.id, out.metadata.get("image/png", {}).get("alt", "")) for out in shown]
+            figures += [
+                (name, cell.id, out.metadata.get("image/png", {}).get("alt", "")) for out in shown
+            ]
     assert len(figures) > 15
     assert [figure for figure in figures if len(figure[2]) < 40] == []
 
 
 def told(recorded, own):
     names = "data", "profile", "device", "date"
-    return {"recorded": dict(zip(names, recorded, strict=True)), "own": dict(zip(names, own, strict=True))}
+    return {
+        "recorded": dict(zip(names, recorded, strict=True)),
+        "own": dict(zip(names, own, strict=True)),
+    }
 
 
 def test_head_names_the_runs_and_the_chapter():
-    recorded = ["FER2013"], ["cpu", "full"], ["CPU A", "1 GPU B"], ["2026-01-02", "2026-01-03", "2026-01-04"]
+    recorded = (
+        ["FER2013"],
+        ["cpu", "full"],
+        ["CPU A", "1 GPU B"],
+        ["2026-01-02", "2026-01-03", "2026-01-04"],
+    )
     own = ["drawn faces"], ["smoke"], ["CPU A"], ["2026-02-01"]
     line = page.head(told(recorded, own), "cnn.ipynb").astext()
     assert line == (
@@ -339,15 +422,25 @@ def test_every_page_says_which_runs_it_shows(html):
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
         source = (runs.ROOT / "book" / f"{name}.ipynb").read_text()
-        assert ("Recorded: FER2013" in line) == bool(re.search(r"(runs|claims)\.recorded\(", source))
+        assert ("Recorded: FER2013" in line) == bool(
+            re.search(r"(runs|claims)\.recorded\(", source)
+        )
         assert f"{name}.ipynb" in line
 
 
 def test_process_tells_the_runs_it_used(monkeypatch):
     def run(profile, date):
-        return SimpleNamespace(data="FER2013", recipe=SimpleNamespace(profile=profile), device="CPU A", date=f"{date}T03:04:05")
+        return SimpleNamespace(
+            data="FER2013",
+            recipe=SimpleNamespace(profile=profile),
+            device="CPU A",
+            date=f"{date}T03:04:05",
+        )
 
-    used = {"recorded": [run("full", "2026-01-03"), run("cpu", "2026-01-02"), run("cpu", "2026-01-02")], "own": []}
+    used = {
+        "recorded": [run("full", "2026-01-03"), run("cpu", "2026-01-02"), run("cpu", "2026-01-02")],
+        "own": [],
+    }
     monkeypatch.setattr(runs, "SHOWN", used)
     assert runs.shown()["recorded"] == {
         "data": ["FER2013"], "profile": ["cpu", "full"], "device": ["CPU A"], "date": ["2026-01-02", "2026-01-03"],
@@ -355,14 +448,22 @@ def test_process_tells_the_runs_it_used(monkeypatch):
     assert runs.shown()["own"]["data"] == []
     assert len(runs.shown()["own"]["device"]) == 1
     used["own"].append(run("smoke", "2026-02-01"))
-    assert runs.shown()["own"] == told(([],) * 4, (["FER2013"], ["smoke"], ["CPU A"], ["2026-02-01"]))["own"]
+    assert (
+        runs.shown()["own"]
+        == told(([],) * 4, (["FER2013"], ["smoke"], ["CPU A"], ["2026-02-01"]))["own"]
+    )
 
 
 def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, tmp_path):
     for name in book.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
-        found = re.search(rf'<a download="{name}.ipynb" href="data:application/x-ipynb\+json;base64,([^"]+)">', text)
-        notebook = nbformat.reads((source := base64.b64decode(found.group(1)).decode()), as_version=4)
+        found = re.search(
+            rf'<a download="{name}.ipynb" href="data:application/x-ipynb\+json;base64,([^"]+)">',
+            text,
+        )
+        notebook = nbformat.reads(
+            (source := base64.b64decode(found.group(1)).decode()), as_version=4
+        )
         assert notebook.cells[0].source.startswith("# ")
         assert not any(cell.get("outputs") for cell in notebook.cells)
         assert str(html.parents[1]) not in source
@@ -406,18 +507,24 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
             for true, guess in [*cells, empty]:
                 k, n = counts[true, guess], counts[true].sum()
                 share, low, high = metrics.proportion(k, n)
-                told = [f"true {EMOTIONS[true]}, predicted {EMOTIONS[guess]}:", f"{k} of {n} faces, {share:.1%}"]
+                told = [
+                    f"true {EMOTIONS[true]}, predicted {EMOTIONS[guess]}:",
+                    f"{k} of {n} faces, {share:.1%}",
+                ]
                 told += [f"(95% interval {low:.1%} to {high:.1%})"]
                 tab.mouse.move(*tab.evaluate(MIDDLE, [plot.element_handle(), true, guess]), steps=3)
                 expect(figure.locator(".hoverlayer tspan")).to_have_text(told)
                 tab.mouse.down()
                 tab.mouse.up()
-                expect(figure.get_by_role("status")).to_have_text(" ".join(told).replace("true", "True", 1) + ".")
+                expect(figure.get_by_role("status")).to_have_text(
+                    " ".join(told).replace("true", "True", 1) + "."
+                )
                 assert shown.locator("i").count() == min(k, 6)
                 assert shown.is_visible() == bool(k)
                 if k:
-                    assert f"{min(k, 6)} faces labeled {EMOTIONS[true]} and predicted {EMOTIONS[guess]}" in shown.get_attribute(
-                        "aria-label"
+                    assert (
+                        f"{min(k, 6)} faces labeled {EMOTIONS[true]} and predicted {EMOTIONS[guess]}"
+                        in shown.get_attribute("aria-label")
                     )
             truth, guess = figure.locator("label select").all()
             truth.select_option(EMOTIONS[cells[0][0]])  # by keyboard or touch
@@ -425,7 +532,9 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
             assert f"{counts[cells[0]]} of " in figure.get_by_role("status").inner_text()
             assert shown.locator("i").count() == min(counts[cells[0]], 6)
         recorded = tab.locator(".hw3-interactive").first
-        assert re.search(r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text())
+        assert re.search(
+            r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text()
+        )
         plot = recorded.locator(".js-plotly-plot").element_handle()
         for cell in ((3, 3), (0, 4)):
             told = f"true {EMOTIONS[cell[0]]}, predicted {EMOTIONS[cell[1]]}:"
@@ -434,9 +543,13 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
             tab.mouse.down()
             tab.mouse.up()
             expect(recorded.get_by_role("status")).to_contain_text(told.replace("true", "True"))
-            marked = tab.evaluate("plot => plot.layout.shapes.map(s => [s.y0 + s.y1, s.x0 + s.x1])", plot)
+            marked = tab.evaluate(
+                "plot => plot.layout.shapes.map(s => [s.y0 + s.y1, s.x0 + s.x1])", plot
+            )
             assert marked == [[2 * i for i in cell]]
-        assert tab.locator("script[src*='plotly.min.js']").count() == 1, "each copy would take the clicks from those before it"
+        assert tab.locator("script[src*='plotly.min.js']").count() == 1, (
+            "each copy would take the clicks from those before it"
+        )
         assert recorded.locator("form i").count() == 0, "no face of FER2013 travels with the report"
         assert wrong == []
 
@@ -514,7 +627,10 @@ def test_every_plot_has_a_picture_without_scripts(html, browser):
     tab = context.new_page()
     for name in book.ORDER:
         tab.goto((html / "book" / f"{name}.html").as_uri())
-        plots, pictures = tab.locator(".plotly-graph-div"), tab.locator(".hw3-interactive > img:visible")
+        plots, pictures = (
+            tab.locator(".plotly-graph-div"),
+            tab.locator(".hw3-interactive > img:visible"),
+        )
         assert pictures.count() == plots.count()
         assert all(picture.bounding_box()["height"] > 100 for picture in pictures.all())
         assert tab.locator(".hw3-plot:visible, .hw3-cell:visible, .hw3-note:visible").count() == 0
@@ -544,7 +660,9 @@ def test_plots_are_as_wide_as_their_boxes_also_without_the_sidebar(html, browser
     tab.wait_for_function(SETTLED)
     before = tab.evaluate("document.querySelector('.hw3-plot').clientWidth")
     tab.locator("button.primary-toggle:visible").click()
-    tab.wait_for_function("before => document.querySelector('.hw3-plot').clientWidth > before + 100", arg=before)
+    tab.wait_for_function(
+        "before => document.querySelector('.hw3-plot').clientWidth > before + 100", arg=before
+    )
     tab.wait_for_function(SETTLED)
     assert tab.locator(".hw3-plot").count() == 2
     context.close()
@@ -552,7 +670,9 @@ def test_plots_are_as_wide_as_their_boxes_also_without_the_sidebar(html, browser
 
 def test_no_button_of_a_plot_sends_it_to_another_host(html, browser):
     with opened(browser, html / "book" / "pca.html") as (tab, _):
-        buttons = tab.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+        buttons = tab.locator(".modebar-btn").evaluate_all(
+            "all => all.map(button => button.dataset.title)"
+        )
         assert len(buttons) > 4
         assert [name for name in buttons if re.search("(?i)share|cloud|studio", name)] == []
 
@@ -562,8 +682,13 @@ def test_calculator_shows_its_first_layer_without_scripts(html, browser):
     scriptless = browser.new_context(java_script_enabled=False).new_page()
     scriptless.goto(path.as_uri())
     with opened(browser, path) as (tab, _):
-        plain, live = (place.locator(".hw3-calculator dd").all_inner_texts() for place in (scriptless, tab))
+        plain, live = (
+            place.locator(".hw3-calculator dd").all_inner_texts() for place in (scriptless, tab)
+        )
         assert len(plain) == len(live) == 7
         assert plain[:5] == live[:5]
-        assert [re.fullmatch(r"[\d,]+ bytes", size) is not None for size in plain[5:]] == [True, True]
+        assert [re.fullmatch(r"[\d,]+ bytes", size) is not None for size in plain[5:]] == [
+            True,
+            True,
+        ]
     scriptless.context.close()

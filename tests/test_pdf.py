@@ -17,7 +17,12 @@ from press import __main__ as cli
 from press import book, pdf
 from press.book import BuildError
 
-FACTS = {"data": "three drawn <faces>", "profile": "smoke", "device": "an abacus", "date": "2018-05-01"}
+FACTS = {
+    "data": "three drawn <faces>",
+    "profile": "smoke",
+    "device": "an abacus",
+    "date": "2018-05-01",
+}
 HEADINGS = [  # level, title
     (1, "The “whole” story"),
     (2, "A figure"),
@@ -49,34 +54,54 @@ def html(text):
 
 
 def code(source, *outputs, tags=()):
-    return new_code_cell(source, outputs=list(outputs), execution_count=1, metadata={"tags": list(tags)})
+    return new_code_cell(
+        source, outputs=list(outputs), execution_count=1, metadata={"tags": list(tags)}
+    )
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Return a jupyter-book folder of two executed chapters, with this book's own settings."""
     folder = tmp_path_factory.mktemp("source")
-    config = (ROOT / "_config.yml").read_text().replace("execute_notebooks: auto", 'execute_notebooks: "off"')
+    config = (
+        (ROOT / "_config.yml")
+        .read_text()
+        .replace("execute_notebooks: auto", 'execute_notebooks: "off"')
+    )
     (folder / "_config.yml").write_text(config.replace("Seven emotions", "Two <chapters>"))
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/first\nchapters:\n  - file: book/second\n")
+    (folder / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/first\nchapters:\n  - file: book/second\n"
+    )
     (folder / "book").mkdir()
     first = [
-        new_markdown_cell("# The “whole” story\n\nSee [the figure](#picture) and [the other](second.ipynb)."),
-        new_markdown_cell("(picture)=\n## A figure\n\n" + "\n\n".join("A line." for _ in range(30))),
+        new_markdown_cell(
+            "# The “whole” story\n\nSee [the figure](#picture) and [the other](second.ipynb)."
+        ),
+        new_markdown_cell(
+            "(picture)=\n## A figure\n\n" + "\n\n".join("A line." for _ in range(30))
+        ),
         code("draw()", figure(1500, 1200)),
-        new_markdown_cell('<div class="no-print">only on the screen</div>\n\n<div class="print-only">only on paper</div>'),
+        new_markdown_cell(
+            '<div class="no-print">only on the screen</div>\n\n<div class="print-only">only on paper</div>'
+        ),
     ]
     second = [
-        new_markdown_cell("# Second chapter\n\n## A figure\n\n" + "\n\n".join("A line." for _ in range(25))),
+        new_markdown_cell(
+            "# Second chapter\n\n## A figure\n\n" + "\n\n".join("A line." for _ in range(25))
+        ),
         code("secret = 1", figure(900, 900), tags=["hide-input"]),
-        new_markdown_cell(f"## An $n$ of formulas\n\n$$\nS = {LONG}\n$$\n\nand $\\frac{{1}}{{2}}$."),
+        new_markdown_cell(
+            f"## An $n$ of formulas\n\n$$\nS = {LONG}\n$$\n\nand $\\frac{{1}}{{2}}$."
+        ),
         new_markdown_cell("## Numbers"),
         code(CODE, html(WIDE)),
         code("plot()", html(PLOT.format(png(1600, 400)))),
     ]
     python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     for name, cells in (("first", first), ("second", second)):
-        nbformat.write(new_notebook(cells=cells, metadata=python), folder / "book" / f"{name}.ipynb")
+        nbformat.write(
+            new_notebook(cells=cells, metadata=python), folder / "book" / f"{name}.ipynb"
+        )
     return folder
 
 
@@ -126,11 +151,16 @@ def test_table_of_contents_has_the_pages_of_the_outline_and_leads_there(printed)
     _, reader = printed
     contents = texts(reader)[1]
     for _, title, page in outline(reader):
-        written = contents.find(f"{title.replace(' n ', ' ')} {page}")  # the letter of a formula is drawn apart
+        written = contents.find(
+            f"{title.replace(' n ', ' ')} {page}"
+        )  # the letter of a formula is drawn apart
         assert written > -1
         contents = contents[written:]
     links = [a.get_object() for a in reader.pages[1]["/Annots"]]
-    led = [reader.get_destination_page_number(reader.named_destinations[link["/Dest"]]) + 1 for link in links]
+    led = [
+        reader.get_destination_page_number(reader.named_destinations[link["/Dest"]]) + 1
+        for link in links
+    ]
     assert led == [page for _, _, page in outline(reader)]
 
 
@@ -150,13 +180,18 @@ def test_title_page_says_data_profile_device_and_date(printed):
 
 
 def test_figures_are_whole(printed):
-    """One that a page break cut would be drawn on two pages, one that was too large beyond the margins."""
+    """One that a page break cut would be drawn on two pages, one that was too large beyond the
+    margins.
+    """
     _, reader = printed
     drawn = []
     for page in reader.pages:
 
         def look(operator, operands, matrix, _, page=page):
-            if operator == b"Do" and page["/Resources"]["/XObject"][operands[0]]["/Subtype"] == "/Image":
+            if (
+                operator == b"Do"
+                and page["/Resources"]["/XObject"][operands[0]]["/Subtype"] == "/Image"
+            ):
                 a, _, _, d, x, y = (float(value) for value in matrix)
                 drawn.append((abs(a), abs(d), x, min(y, y + d)))
 
@@ -187,7 +222,16 @@ def test_formulas_tables_and_code_end_before_the_margin(printed):
 
 def test_formulas_are_drawn_and_code_behind_sentences_is_left_out(printed):
     text = " ".join(texts(printed[1]))
-    for source_text in (r"\(", r"\[", "frac", "x_", "secret", "only on the screen", "Show code", "point at it"):
+    for source_text in (
+        r"\(",
+        r"\[",
+        "frac",
+        "x_",
+        "secret",
+        "only on the screen",
+        "Show code",
+        "point at it",
+    ):
         assert source_text not in text
     assert "only on paper" in text
 
@@ -215,7 +259,11 @@ def test_figures_and_formulas_have_alternative_text(printed):
     _, reader = printed
     numbers = range(1, reader.trailer["/Size"])
     kept = [pypdf.generic.IndirectObject(number, 0, reader).get_object() for number in numbers]
-    alternatives = [entry.get("/Alt") for entry in kept if isinstance(entry, dict) and entry.get("/S") == "/Figure"]
+    alternatives = [
+        entry.get("/Alt")
+        for entry in kept
+        if isinstance(entry, dict) and entry.get("/S") == "/Figure"
+    ]
     assert "plot" in alternatives
     assert r"\frac{1}{2}" in alternatives
 
@@ -234,10 +282,14 @@ def test_figures_keep_their_look_with_a_palette(printed):
     image = next(image.image.convert("L") for page in reader.pages for image in page.images)
     assert image.width == round(pdf.WIDTH * pdf.DPI)
     for y in (0.1, 0.5, 0.9):  # a linear gradient from black to white
-        assert image.getpixel((image.width // 2, int(y * image.height))) == pytest.approx(255 * y, abs=4)
+        assert image.getpixel((image.width // 2, int(y * image.height))) == pytest.approx(
+            255 * y, abs=4
+        )
 
 
-def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(printed, source, tmp_path, monkeypatch):
+def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(
+    printed, source, tmp_path, monkeypatch
+):
     target = tmp_path / "report.pdf"
     target.write_bytes(b"old")
     raw = printed[0].read_bytes()
@@ -281,7 +333,9 @@ def test_page_with_a_missing_figure_is_not_printed(tmp_path):
 def test_without_chromium_it_says_so_before_anything_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(pdf, "MAC", str(tmp_path / "none"))
-    monkeypatch.setattr(book, "build", lambda *_: pytest.fail("built a book that cannot be printed"))
+    monkeypatch.setattr(
+        book, "build", lambda *_: pytest.fail("built a book that cannot be printed")
+    )
     with pytest.raises(SystemExit) as stopped:
         cli.main(["pdf", "--profile", "smoke"])
     assert re.fullmatch(r"hw3: .*Chromium.*install one.*", stopped.value.code)
@@ -298,7 +352,12 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
 
     def fake(source, target, facts):
         assert source == [f"{name}.ipynb" for name in book.ORDER]
-        assert facts | {"date": ""} == {"data": "test faces, n = 300", "profile": "smoke", "device": "an abacus", "date": ""}
+        assert facts | {"date": ""} == {
+            "data": "test faces, n = 300",
+            "profile": "smoke",
+            "device": "an abacus",
+            "date": "",
+        }
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(bytes(1_250_000))
         return 7

@@ -1,4 +1,6 @@
-"""Recorded runs: each accuracy follows from its predictions; one byte a weight is enough; an ensemble by hand."""
+"""Recorded runs: each accuracy follows from its predictions; one byte a weight is enough; an
+ensemble by hand.
+"""
 
 import json
 import os
@@ -21,11 +23,25 @@ FOLDERS = sorted(p.parent for p in runs.RECORDED.glob("*/run.json"))
 
 
 def made_up(probabilities, seed=0, data="FER2013"):
-    """Return a Run that predicted these probabilities (n, 7) for faces 0 to n - 1, all of emotion 0."""
+    """Return a Run that predicted these probabilities (n, 7) for faces 0 to n - 1, all of emotion
+    0.
+    """
     p = np.asarray(probabilities, np.float32)
     predictions = {"PublicTest": (np.arange(len(p)), np.zeros(len(p), np.uint8), p)}
-    about = {"network": "cnn", "recipe": Recipe(name="modern", seed=seed), "data": data, "fingerprint": "0", "trained_on": 1}
-    made = {"versions": {}, "device": "none", "seconds": 1.0, "epoch_seconds": [1.0], "date": "2026-01-01"}
+    about = {
+        "network": "cnn",
+        "recipe": Recipe(name="modern", seed=seed),
+        "data": data,
+        "fingerprint": "0",
+        "trained_on": 1,
+    }
+    made = {
+        "versions": {},
+        "device": "none",
+        "seconds": 1.0,
+        "epoch_seconds": [1.0],
+        "date": "2026-01-01",
+    }
     return Run(**about, **made, history={"loss": [1.0]}, predictions=predictions)
 
 
@@ -48,12 +64,27 @@ def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
             assert len(rows) == 3589
     assert run.fingerprint
     assert len(run.epoch_seconds) == run.recipe.epochs == len(run.history["val_accuracy"])
-    assert run.seconds == pytest.approx(sum(run.epoch_seconds), abs=0.0005 * run.recipe.epochs), "each is rounded"
+    assert run.seconds == pytest.approx(sum(run.epoch_seconds), abs=0.0005 * run.recipe.epochs), (
+        "each is rounded"
+    )
     if run.recipe.views == 1:
         hits, n = run.hits()
         best, second = np.sort(run.predictions["held-out"][2])[:, -1:-3:-1].T
-        tied = int((best == second).sum())  # as float16 two probabilities may be equal, and the first one counts
-        assert abs(round(n * (run.final or {"val_accuracy": run.history["val_accuracy"][-1]})["val_accuracy"]) - hits) <= tied
+        tied = int(
+            (best == second).sum()
+        )  # as float16 two probabilities may be equal, and the first one counts
+        assert (
+            abs(
+                round(
+                    n
+                    * (run.final or {"val_accuracy": run.history["val_accuracy"][-1]})[
+                        "val_accuracy"
+                    ]
+                )
+                - hits
+            )
+            <= tied
+        )
     assert "/" not in run.device
 
 
@@ -68,7 +99,9 @@ def test_recorded_runs_are_small_and_hold_no_pictures():
     assert sum(p.stat().st_size for p in files if p != runs.SMALL) < 3e6
     for path in (p for p in files if p.name == "predictions.npz"):
         with np.load(path, allow_pickle=False) as saved:
-            assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), "a picture has 2,304 values a row"
+            assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), (
+                "a picture has 2,304 values a row"
+            )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
@@ -83,7 +116,9 @@ def test_recorded_labels_are_those_of_fer2013(folder):
         codes = {faces.TRAINING, faces.PUBLIC} if run.recipe.public else {faces.TRAINING}
         assert set(found.part[rows]) == (codes if part == "held-out" else {faces.PARTS.index(part)})
     if len(run.predictions["held-out"][0]) == round(0.1 * 28709):
-        assert np.array_equal(run.predictions["held-out"][0], np.sort(train.split(found, run.recipe)[1]))
+        assert np.array_equal(
+            run.predictions["held-out"][0], np.sort(train.split(found, run.recipe)[1])
+        )
 
 
 def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
@@ -101,7 +136,9 @@ def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
     assert about == {"architecture": "original"}
     assert runs.SMALL.stat().st_size < 8e6
     for before, after in zip(model.get_weights(), again.get_weights(), strict=True):
-        step = np.abs(before).max(axis=tuple(range(before.ndim - 1))) / 127 if before.ndim > 1 else 0
+        step = (
+            np.abs(before).max(axis=tuple(range(before.ndim - 1))) / 127 if before.ndim > 1 else 0
+        )
         assert (np.abs(before - after) <= step / 2 + 1e-7).all()
 
 
@@ -119,11 +156,16 @@ def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
     right, wrong = np.eye(7)[[0]], np.eye(7)[[1]]
     for seed, p in ((0, wrong), (2, right)):
         runs.record(made_up(p, seed))
-    assert [r.recipe.seed for r in runs.recorded("modern-cnn")] == [2, 0], "the best on PublicTest first"
+    assert [r.recipe.seed for r in runs.recorded("modern-cnn")] == [2, 0], (
+        "the best on PublicTest first"
+    )
     runs.record(made_up(right, 0))  # in place of the earlier one
     assert sorted(p.name for p in tmp_path.iterdir()) == ["modern-cnn", "modern-cnn-seed2"]
     assert runs.recorded_names() == ["modern-cnn"]
-    assert [(r.recipe.seed, r.hits("PublicTest")) for r in runs.recorded("modern-cnn")] == [(0, (1, 1)), (2, (1, 1))]
+    assert [(r.recipe.seed, r.hits("PublicTest")) for r in runs.recorded("modern-cnn")] == [
+        (0, (1, 1)),
+        (2, (1, 1)),
+    ]
     assert runs.recorded("modern-dnn") == []
 
 
@@ -132,8 +174,15 @@ def test_an_ablation_is_recorded_without_private_test_and_with_labels_only(tmp_p
     whole = made_up(np.array([[0.5, 0.3, 0.2, 0, 0, 0, 0]]))
     both = dict.fromkeys(("PublicTest", "PrivateTest"), whole.predictions["PublicTest"])
     p = whole.predictions["PublicTest"][2]
-    for name, kept in (("modern", both), ("fast", both), ("with-sgd", {"PublicTest"}), ("without-flip", {"PublicTest"})):
-        folder = runs.record(replace(whole, recipe=replace(whole.recipe, name=name), predictions=both))
+    for name, kept in (
+        ("modern", both),
+        ("fast", both),
+        ("with-sgd", {"PublicTest"}),
+        ("without-flip", {"PublicTest"}),
+    ):
+        folder = runs.record(
+            replace(whole, recipe=replace(whole.recipe, name=name), predictions=both)
+        )
         assert set(runs.load(folder).predictions) == set(kept)
         assert runs.load(folder).hits("PublicTest") == whole.hits("PublicTest")
         expected = p.astype(np.float16) if name == "modern" else np.eye(7)[p.argmax(1)]
@@ -144,19 +193,28 @@ def test_a_recording_sorts_rows_and_rounds_what_no_page_shows(tmp_path, monkeypa
     monkeypatch.setattr(runs, "RECORDED", tmp_path)
     rows, p = np.array([35_886, 2, 70_000]), np.eye(7)[[0, 1, 2]]
     run = replace(made_up(p), predictions={"held-out": (rows, np.array([0, 1, 3]), p)})
-    again = runs.load(runs.record(replace(run, history={"loss": [0.12345678]}, epoch_seconds=[1.23456])))
+    again = runs.load(
+        runs.record(replace(run, history={"loss": [0.12345678]}, epoch_seconds=[1.23456]))
+    )
     assert again.history == {"loss": [0.123457]}
     assert again.epoch_seconds == [1.235]
-    for got, expected in zip(again.predictions["held-out"], ([2, 35_886, 70_000], [1, 0, 3], p[[1, 0, 2]]), strict=True):
+    for got, expected in zip(
+        again.predictions["held-out"], ([2, 35_886, 70_000], [1, 0, 3], p[[1, 0, 2]]), strict=True
+    ):
         assert np.array_equal(got, expected)
     runs.save(run, tmp_path / "own")
-    assert np.array_equal(runs.load(tmp_path / "own").predictions["held-out"][0], rows), "an own run keeps its order"
+    assert np.array_equal(runs.load(tmp_path / "own").predictions["held-out"][0], rows), (
+        "an own run keeps its order"
+    )
 
 
 def test_networks_that_learned_from_public_test_are_not_ranked_by_it():
     right, wrong = made_up(np.eye(7)[[0]], 1), made_up(np.eye(7)[[1]], 0)
     assert runs.rank(right) < runs.rank(wrong)
-    right, wrong = (replace(run, recipe=replace(run.recipe, public=True), predictions={}) for run in (right, wrong))
+    right, wrong = (
+        replace(run, recipe=replace(run.recipe, public=True), predictions={})
+        for run in (right, wrong)
+    )
     assert runs.rank(wrong) < runs.rank(right), "by seed alone"
 
 
@@ -167,7 +225,11 @@ def test_a_run_that_cannot_be_replaced_stays_whole(tmp_path, monkeypatch):
     for place, name, effects in (
         (shutil, "rmtree", KeyboardInterrupt),
         (os, "replace", KeyboardInterrupt),
-        (os, "replace", [DEFAULT, KeyboardInterrupt, DEFAULT]),  # the old one is set aside, and not yet replaced
+        (
+            os,
+            "replace",
+            [DEFAULT, KeyboardInterrupt, DEFAULT],
+        ),  # the old one is set aside, and not yet replaced
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, name, Mock(wraps=replace, side_effect=effects))
@@ -179,27 +241,46 @@ def test_a_run_that_cannot_be_replaced_stays_whole(tmp_path, monkeypatch):
 def test_only_fer2013_in_its_own_order_is_recorded():
     """Audit, votes and ensembles take recorded rows for those of fer2013.csv."""
     part = np.repeat(np.array([0, 1, 2], np.uint8), [28_709, 3_589, 3_589])
-    other = faces.Faces(np.zeros((len(part), 48, 48), np.uint8), np.zeros(len(part), np.uint8), part, "FER2013", "shuffled.csv")
-    with pytest.raises(ValueError, match=r"not on shuffled\.csv: name fer2013\.csv .* in its own order"):
+    other = faces.Faces(
+        np.zeros((len(part), 48, 48), np.uint8),
+        np.zeros(len(part), np.uint8),
+        part,
+        "FER2013",
+        "shuffled.csv",
+    )
+    with pytest.raises(
+        ValueError, match=r"not on shuffled\.csv: name fer2013\.csv .* in its own order"
+    ):
         runs.check_recordable(other)
     assert {runs.load(folder).fingerprint for folder in FOLDERS} == {runs.FINGERPRINT}
 
 
 def test_ensemble_votes_and_averages():
-    # Three networks, two faces of emotion 0. Face 0: two mild votes for 0, one sure one for 1. Face 1: three different votes.
+    # Three networks, two faces of emotion 0. Face 0: two mild votes for 0, one sure one for 1. Face
+    # 1: three different votes.
     def p(*first):
         rest = np.zeros((2, 7))
         rest[:, : len(first[0])] = first
         return rest
 
-    members = [made_up(p((0.6, 0.4, 0), (0.5, 0.3, 0.2)), 0), made_up(p((0.6, 0.4, 0), (0.4, 0.5, 0.1)), 1)]
+    members = [
+        made_up(p((0.6, 0.4, 0), (0.5, 0.3, 0.2)), 0),
+        made_up(p((0.6, 0.4, 0), (0.4, 0.5, 0.1)), 1),
+    ]
     members.append(made_up(p((0, 1, 0), (0.3, 0.1, 0.6)), 2))
     both = ablation.ensemble(members)
-    assert both["vote"]["PublicTest"][1].tolist() == [0, 0], "a tie goes to the highest sum, 1.2, 0.9, 0.9"
+    assert both["vote"]["PublicTest"][1].tolist() == [0, 0], (
+        "a tie goes to the highest sum, 1.2, 0.9, 0.9"
+    )
     assert both["mean"]["PublicTest"][1].tolist() == [1, 0]
-    other = replace(members[0], predictions={"PublicTest": (np.array([5, 6]), *members[0].predictions["PublicTest"][1:])})
+    other = replace(
+        members[0],
+        predictions={"PublicTest": (np.array([5, 6]), *members[0].predictions["PublicTest"][1:])},
+    )
     for member in (other, replace(other, predictions={})):
-        assert ablation.ensemble([members[0], member]) == {"vote": {}, "mean": {}}, "other faces cannot be voted on"
+        assert ablation.ensemble([members[0], member]) == {"vote": {}, "mean": {}}, (
+            "other faces cannot be voted on"
+        )
 
 
 def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
@@ -213,6 +294,17 @@ def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
 def test_folders_of_the_environment_hold_in_any_working_folder(tmp_path):
     (tmp_path / "below").mkdir()
     code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; print(build_dir()); print(os.environ['HW3_DATA'])"
-    env = os.environ | {"HW3_BUILD": "made", "HW3_DATA": "below/faces", "PYTHONPATH": str(runs.ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    env = os.environ | {
+        "HW3_BUILD": "made",
+        "HW3_DATA": "below/faces",
+        "PYTHONPATH": str(runs.ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == [str(tmp_path / "made"), str(tmp_path / "below" / "faces")]

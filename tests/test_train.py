@@ -21,7 +21,9 @@ from hw3.models import NETWORKS
 from hw3.recipes import PROFILES, RECIPES, Recipe, recipe
 
 NO_FACES = np.zeros((1, 48, 48), np.uint8)
-TINY = Recipe(architecture="residual", epochs=2, batch=20, train_cap=60, held_out_cap=20)  # fewer layers are sooner traced
+TINY = Recipe(
+    architecture="residual", epochs=2, batch=20, train_cap=60, held_out_cap=20
+)  # fewer layers are sooner traced
 
 
 def test_held_out_images_are_a_tenth_of_training_and_never_learned_from(few):
@@ -41,20 +43,26 @@ def test_public_test_is_learned_from_where_the_recipe_says_so(few):
     assert set(run.predictions) == {"held-out", "PrivateTest"}, "PublicTest tests nothing any more"
     with pytest.raises(FacesError, match="no PublicTest to learn from: take recipe modern"):
         train.split(few.only("Training"), Recipe(public=True))
-    assert recipe("cnn", "full", "combined") == replace(recipe("cnn", "full", "modern"), name="combined", public=True)
+    assert recipe("cnn", "full", "combined") == replace(
+        recipe("cnn", "full", "modern"), name="combined", public=True
+    )
 
 
 def test_identical_pictures_stay_on_one_side_of_the_split():
     images = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((48, 48), np.uint8)
     images[50:] = images[7]  # half of the faces are one picture
-    faces = Faces(images, np.zeros(100, np.uint8), np.zeros(100, np.uint8), "test faces", "made by the tests")
+    faces = Faces(
+        images, np.zeros(100, np.uint8), np.zeros(100, np.uint8), "test faces", "made by the tests"
+    )
     group = np.r_[7, 50:100]
     for seed in range(10):
         learn, held = train.split(faces, Recipe(seed=seed, together=True))
         assert sorted([*learn, *held]) == list(range(100))
         assert len(set(group) & set(held)) in (0, len(group))
         both = replace(faces, part=np.repeat(np.array([0, 1], np.uint8), 50))
-        assert np.array_equal(train.split(both, Recipe(seed=seed, together=True, public=True))[1], held), "across both parts"
+        assert np.array_equal(
+            train.split(both, Recipe(seed=seed, together=True, public=True))[1], held
+        ), "across both parts"
         assert len(held) >= 10
         assert len(held) == 10 or set(group) <= set(held), "it is longer only to keep a group whole"
         plain = train.split(faces, Recipe(seed=seed))
@@ -89,7 +97,9 @@ def test_losses_agree_until_the_clip_and_only_the_stable_one_has_a_gradient_beyo
     labels = np.array([0, 0])
     p = keras.ops.softmax(logits)
     clipped = keras.ops.convert_to_numpy(train.clipped_loss(np.eye(7, dtype=np.float32)[labels], p))
-    stable = keras.ops.convert_to_numpy(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+    stable = keras.ops.convert_to_numpy(
+        keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    )
     np.testing.assert_allclose(clipped[0], stable[0], rtol=1e-4)
     np.testing.assert_allclose(clipped[1], -np.log(1e-7), rtol=1e-5)
     np.testing.assert_allclose(stable[1], 40, rtol=1e-5)
@@ -115,7 +125,10 @@ def dot(n, y, x):
 def centers(images):
     """Return the center of brightness (n, 2) of images, from the middle of the picture."""
     at, total = np.arange(48) - 23.5, images.sum((1, 2))
-    return np.stack([(images.sum(2) * at).sum(1), (images.sum(1) * at).sum(1)], axis=1) / total[:, None]
+    return (
+        np.stack([(images.sum(2) * at).sum(1), (images.sum(1) * at).sum(1)], axis=1)
+        / total[:, None]
+    )
 
 
 def test_distortion_acts_in_training_only():
@@ -165,9 +178,13 @@ def test_contrast_and_brightness_change_a_face_about_its_own_mean_as_far_as_they
     for found, size in ((moved, 0.15), (stretched - 1, 0.3)):
         assert -size - 1e-3 < found.min() < -0.9 * size
         assert 0.9 * size < found.max() < size + 1e-3
-    np.testing.assert_allclose(out, (mean + moved)[:, None, None] + stretched[:, None, None] * differences, atol=1e-3)
+    np.testing.assert_allclose(
+        out, (mean + moved)[:, None, None] + stretched[:, None, None] * differences, atol=1e-3
+    )
     assert abs(np.corrcoef(moved, stretched)[0, 1]) < 0.2, "drawn apart"
-    cut = distorted(replace(STILL, brightness=0.15), np.stack([np.zeros((48, 48)), np.ones((48, 48))] * 20))
+    cut = distorted(
+        replace(STILL, brightness=0.15), np.stack([np.zeros((48, 48)), np.ones((48, 48))] * 20)
+    )
     assert (cut.min(), cut.max()) == (0, 1)
 
 
@@ -179,7 +196,9 @@ def test_blur_spreads_a_dot_as_far_as_it_says_and_leaves_a_plain_border_alone():
     assert -0.01 < down.min() < 0.05
     assert 0.9 * 1.5**2 < down.max() < 1.5**2 + 0.01
     np.testing.assert_allclose(centers(out), 0, atol=0.01)
-    np.testing.assert_allclose(distorted(replace(STILL, blur=1.5), np.full((9, 48, 48), 0.7)), 0.7, atol=1e-5)
+    np.testing.assert_allclose(
+        distorted(replace(STILL, blur=1.5), np.full((9, 48, 48), 0.7)), 0.7, atol=1e-5
+    )
 
 
 def test_noise_is_another_one_for_each_pixel_as_strong_as_it_says():
@@ -187,9 +206,13 @@ def test_noise_is_another_one_for_each_pixel_as_strong_as_it_says():
     sizes = out.std((1, 2))
     assert sizes.min() < 0.01
     assert 0.09 < sizes.max() < 0.105
-    assert np.abs(out.mean((1, 2)) / sizes).max() < 4.5 / 48, "of 48 x 48 pixels, the mean strays so far"
+    assert np.abs(out.mean((1, 2)) / sizes).max() < 4.5 / 48, (
+        "of 48 x 48 pixels, the mean strays so far"
+    )
     loud = out[sizes > 0.03]
-    assert np.abs((loud[:, 1:] * loud[:, :-1]).mean((1, 2)) / loud.var((1, 2))).max() < 0.1, "neighbors have their own"
+    assert np.abs((loud[:, 1:] * loud[:, :-1]).mean((1, 2)) / loud.var((1, 2))).max() < 0.1, (
+        "neighbors have their own"
+    )
     dark = distorted(replace(STILL, noise=0.1), np.zeros((20, 48, 48)))
     assert dark.min() == 0
     assert dark.max() > 0.1
@@ -202,12 +225,17 @@ def test_precise_norm_takes_the_statistics_of_all_undistorted_batches_alike():
     kernels = network.get_layer("stem").get_weights()
     train.precise_norm(network, images, 10)
     pixels = images[:20].reshape(20, -1) / 255  # three do not fill a batch
-    standard = (pixels - pixels.mean(1, keepdims=True)) / np.sqrt(pixels.var(1, keepdims=True) + 1e-3)  # Keras's epsilon
+    standard = (pixels - pixels.mean(1, keepdims=True)) / np.sqrt(
+        pixels.var(1, keepdims=True) + 1e-3
+    )  # Keras's epsilon
     seen = (standard @ kernels[0] + kernels[1]).reshape(2, 10, -1)
     _, _, mean, variance = network.get_layer("norm1").get_weights()
     np.testing.assert_allclose(mean, seen.mean((0, 1)), atol=1e-3)
     np.testing.assert_allclose(variance, seen.var(1).mean(0), rtol=1e-3)
-    assert all(np.array_equal(a, b) for a, b in zip(kernels, network.get_layer("stem").get_weights(), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(kernels, network.get_layer("stem").get_weights(), strict=True)
+    )
 
 
 def test_a_run_with_precise_norm_says_what_it_reached_after_it(few, tmp_path):
@@ -226,29 +254,48 @@ def test_a_run_with_precise_norm_says_what_it_reached_after_it(few, tmp_path):
 
 
 def test_more_views_are_averaged_and_other_numbers_refused(few):
-    network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7, activation="softmax")])
+    network = keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(7, activation="softmax"),
+        ]
+    )
     images = few.images[:5]
     plain, two = train.predict(network, images), train.predict(network, images, 2)
-    np.testing.assert_allclose(two, (plain + train.predict(network, images[:, :, ::-1])) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        two, (plain + train.predict(network, images[:, :, ::-1])) / 2, atol=1e-6
+    )
     flat = np.full((3, 48, 48), 77, np.uint8)  # looks the same from everywhere
-    np.testing.assert_allclose(train.predict(network, flat, 10), train.predict(network, flat), atol=1e-6)
+    np.testing.assert_allclose(
+        train.predict(network, flat, 10), train.predict(network, flat), atol=1e-6
+    )
     with pytest.raises(ValueError, match="3 views"):
         train.predict(network, images, 3)
 
 
 def test_few_faces_are_predicted_alone_and_the_same(few, monkeypatch):
     network, sizes, feed = NETWORKS["dnn"]["residual"](), [], train.feed
-    monkeypatch.setattr(train, "feed", lambda size, *arrays: sizes.append((size, len(arrays[0]))) or feed(size, *arrays))
+    monkeypatch.setattr(
+        train,
+        "feed",
+        lambda size, *arrays: sizes.append((size, len(arrays[0]))) or feed(size, *arrays),
+    )
     many = train.predict(network, few.images[:20])
     np.testing.assert_allclose(train.predict(network, few.images[:3]), many[:3], atol=1e-6)
     assert sizes == [(128, 128), (3, 3)]
 
 
 def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
-    network, images = NETWORKS["dnn"]["original"](), np.random.default_rng(0).integers(0, 256, (130, 48, 48), dtype=np.uint8)
+    network, images = (
+        NETWORKS["dnn"]["original"](),
+        np.random.default_rng(0).integers(0, 256, (130, 48, 48), dtype=np.uint8),
+    )
     small, sizes, feed = train.predict(network, images), [], train.feed
     monkeypatch.setattr(train, "accelerators", lambda: 1)
-    monkeypatch.setattr(train, "feed", lambda size, *arrays: sizes.append(size) or feed(size, *arrays))
+    monkeypatch.setattr(
+        train, "feed", lambda size, *arrays: sizes.append(size) or feed(size, *arrays)
+    )
     np.testing.assert_allclose(train.predict(network, images), small, atol=1e-6)
     assert sizes == [train.EVALUATED[1]]
 
@@ -259,7 +306,9 @@ def test_dnn_run_describes_itself(few, loss, capsys):
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
     assert len(said) == 6, "in a file no bar moves"
-    assert {k: len(v) for k, v in run.history.items()} == dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), 2)
+    assert {k: len(v) for k, v in run.history.items()} == dict.fromkeys(
+        ("loss", "accuracy", "val_loss", "val_accuracy"), 2
+    )
     rows, labels, p = run.predictions["held-out"]
     assert p.shape == (20, 7)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
@@ -273,7 +322,9 @@ def test_dnn_run_describes_itself(few, loss, capsys):
 
 
 def test_cnn_trains_repeatably(few):
-    small = replace(TINY, architecture="original", epochs=1, train_cap=40, batch=10, held_out_cap=8, tests=False)
+    small = replace(
+        TINY, architecture="original", epochs=1, train_cap=40, batch=10, held_out_cap=8, tests=False
+    )
     first, second = (train.train("cnn", few, small, verbose=0)[0] for _ in range(2))
     assert first.history == second.history
     assert np.array_equal(first.predictions["held-out"][2], second.predictions["held-out"][2])
@@ -281,7 +332,15 @@ def test_cnn_trains_repeatably(few):
 
 def test_cnn_learns_what_is_easy(few):
     easy = replace(
-        TINY, architecture="original", epochs=3, batch=10, train_cap=100, rotation=0, zoom=0, norm_momentum=0.9, tests=False
+        TINY,
+        architecture="original",
+        epochs=3,
+        batch=10,
+        train_cap=100,
+        rotation=0,
+        zoom=0,
+        norm_momentum=0.9,
+        tests=False,
     )
     run, _ = train.train("cnn", few, easy, verbose=0)
     assert run.history["loss"][-1] < run.history["loss"][0]
@@ -290,7 +349,11 @@ def test_cnn_learns_what_is_easy(few):
 
 def test_moving_averages_remember_as_long_as_the_recipe_says():
     network = keras.Sequential(
-        [keras.Input((48, 48, 1)), keras.layers.BatchNormalization(), keras.layers.Dense(7, name="logits")]
+        [
+            keras.Input((48, 48, 1)),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(7, name="logits"),
+        ]
     )
     train.trainer(network, NO_FACES, replace(TINY, norm_momentum=0.9), steps=1)
     assert network.layers[0].momentum == 0.9
@@ -308,19 +371,28 @@ def rates(recipe, at):
 
 def test_schedules_rise_and_fall_as_their_names_say():
     assert rates(TINY, [0, 100]) == pytest.approx([0.001, 0.001])
-    assert rates(replace(TINY, schedule="cosine"), [0, 50, 100]) == pytest.approx([0.001, 0.0005, 0], abs=1e-9)
-    assert rates(replace(TINY, schedule="cosine", warmup=0.1), [0, 5, 10, 55, 100]) == pytest.approx(
-        [0, 0.0005, 0.001, 0.0005, 0], abs=1e-9
+    assert rates(replace(TINY, schedule="cosine"), [0, 50, 100]) == pytest.approx(
+        [0.001, 0.0005, 0], abs=1e-9
     )
+    assert rates(
+        replace(TINY, schedule="cosine", warmup=0.1), [0, 5, 10, 55, 100]
+    ) == pytest.approx([0, 0.0005, 0.001, 0.0005, 0], abs=1e-9)
 
 
 def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
     network = keras.Sequential(
-        [keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7), keras.layers.BatchNormalization()]
+        [
+            keras.Input((48, 48, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(7),
+            keras.layers.BatchNormalization(),
+        ]
     )
     made = train.optimizer(replace(TINY, optimizer="sgd", learning_rate=0.1, weight_decay=0.5), 1)
     before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
-    made.apply([keras.ops.zeros(v.shape) for v in network.trainable_variables], network.trainable_variables)
+    made.apply(
+        [keras.ops.zeros(v.shape) for v in network.trainable_variables], network.trainable_variables
+    )
     after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
     np.testing.assert_allclose(after[0], before[0] * (1 - 0.1 * 0.5), rtol=1e-5)
     for a, b in zip(after[1:], before[1:], strict=True):
@@ -335,14 +407,18 @@ def test_fit_and_predict_are_fed_every_row_once_and_in_order():
         assert [len(x) for x, _ in batches] == [4, 4, 2]
         assert given["x"].options().autotune.enabled is False, "with it, fit() was seen to wait"
         given = dict(zip("xy", map(np.concatenate, zip(*batches, strict=True)), strict=True))
-        assert np.array_equal(np.concatenate([part.numpy() for part in train.feed(4, rows)["x"]]), rows)
+        assert np.array_equal(
+            np.concatenate([part.numpy() for part in train.feed(4, rows)["x"]]), rows
+        )
     assert np.array_equal(given["x"], rows)
     assert np.array_equal(given["y"], labels)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_in_one_line(few, tmp_path):
     with pytest.raises(ValueError, match=r"^epoch 1: the loss is (nan|inf): lower learning_rate"):
-        train.train("dnn", few, replace(TINY, learning_rate=1e30), tmp_path / "x.checkpoint.npz", verbose=0)
+        train.train(
+            "dnn", few, replace(TINY, learning_rate=1e30), tmp_path / "x.checkpoint.npz", verbose=0
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -351,10 +427,14 @@ def test_logistic_regression_learns_what_is_easy(few):
     assert (train.logistic(few, Recipe()) == few.labels[held]).mean() > 0.5
 
 
-def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(few, monkeypatch, capsys):
+def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(
+    few, monkeypatch, capsys
+):
     first = runs.obtain("dnn", few, TINY, verbose=0)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train", lambda *a, **k: pytest.fail("trained again although nothing changed"))
+        patch.setattr(
+            train, "train", lambda *a, **k: pytest.fail("trained again although nothing changed")
+        )
         again = runs.obtain("dnn", few, TINY)
     assert again.history == first.history
     assert again.recipe == TINY
@@ -372,7 +452,9 @@ def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(few, 
     assert said.count("\n") == 1
 
 
-def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(few, tmp_path, capsys, monkeypatch):
+def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(
+    few, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(train, "SAVE_EVERY", 0)
     path = tmp_path / "run.checkpoint.npz"
     whole = train.train("dnn", few, TINY, path, verbose=0)[0]
@@ -382,9 +464,14 @@ def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(few
     before = [np.array(keras.ops.convert_to_numpy(v)) for v in train.state(model)]
     for damaged in (b"", saved[:5000] + bytes([saved[5000] ^ 1]) + saved[5001:], saved[:-100]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"^the checkpoint run\.checkpoint\.npz is damaged: [^\n]*$"):
+        with pytest.raises(
+            ValueError, match=r"^the checkpoint run\.checkpoint\.npz is damaged: [^\n]*$"
+        ):
             train.load_state(path, model)
-        assert all(np.array_equal(keras.ops.convert_to_numpy(v), a) for v, a in zip(train.state(model), before, strict=True))
+        assert all(
+            np.array_equal(keras.ops.convert_to_numpy(v), a)
+            for v, a in zip(train.state(model), before, strict=True)
+        )
     assert train.train("dnn", few, TINY, path, verbose=0)[0].history == whole.history
     said = capsys.readouterr().err
     assert "run.checkpoint.npz is damaged" in said
@@ -434,7 +521,9 @@ for fresh in json.loads(sys.argv[1]):
 
 def test_killed_training_goes_on_and_ends_like_an_unbroken_one():
     def start(*fresh):
-        return subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(fresh)], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, json.dumps(fresh)], stdout=subprocess.PIPE, text=True
+        )
 
     broken = start(False)
     checkpoint = broken.stdout.readline().strip()
@@ -457,7 +546,8 @@ def test_each_other_installed_backend_trains(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     code = KILLED.replace(
-        'epochs=4, schedule="cosine", batch=20, train_cap=80', "epochs=1, batch=8, train_cap=24, held_out_cap=8"
+        'epochs=4, schedule="cosine", batch=20, train_cap=80',
+        "epochs=1, batch=8, train_cap=24, held_out_cap=8",
     )
     env = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-c", code, "[false]"]
@@ -488,15 +578,24 @@ print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.hi
 
 def histories(devices, hosts):
     """Train on so many devices in each of so many processes; return what each of them printed."""
-    env = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    env = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
     if hosts > 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             addresses = ",".join([f"127.0.0.1:{free.getsockname()[1]}"] * hosts)
-        env |= {"KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses, "KERAS_DISTRIBUTION_NUM_PROCESSES": str(hosts)}
+        env |= {
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses,
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(hosts),
+        }
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     environments = [env | {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)} for i in range(hosts)]
-    started = [subprocess.Popen([sys.executable, "-c", TWO_DEVICES], env=e, **options) for e in environments]
+    started = [
+        subprocess.Popen([sys.executable, "-c", TWO_DEVICES], env=e, **options)
+        for e in environments
+    ]
     return [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in started]
 
 
@@ -509,7 +608,9 @@ def test_two_devices_and_two_hosts_give_the_history_of_one_device():
         for seen, shards, two in histories(devices, hosts):
             assert (seen, shards) == (2, [2]), "the weights do not lie on both devices"
             for name, values in one.items():
-                np.testing.assert_allclose(two[name], values, rtol=1e-5, err_msg=f"{name}, {hosts} hosts")
+                np.testing.assert_allclose(
+                    two[name], values, rtol=1e-5, err_msg=f"{name}, {hosts} hosts"
+                )
 
 
 def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch):
@@ -519,7 +620,9 @@ def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch
     monkeypatch.setattr(train, "trainer", lambda *a: made.append(trainer(*a)) or made[-1])
     one = train.train("dnn", few, recipe, verbose=0)[0].history
     monkeypatch.setattr(train, "accelerators", lambda: 1)
-    several = train.train("dnn", few, recipe, verbose=0)[0].history  # 10 steps an epoch: a call of 8, then one of 2
+    several = train.train("dnn", few, recipe, verbose=0)[
+        0
+    ].history  # 10 steps an epoch: a call of 8, then one of 2
     assert [model.steps_per_execution for model in made] == [1, 8]
     for name, values in one.items():
         np.testing.assert_allclose(several[name], values, rtol=1e-4, err_msg=name)
@@ -550,4 +653,6 @@ def test_smoke_and_quick_take_enough_steps_for_batch_normalization():
     for profile in ("smoke", "quick"):
         r = recipe("cnn", profile)
         steps_of_an_epoch = r.train_cap // r.batch
-        assert r.norm_momentum**steps_of_an_epoch < 0.02, "the moving averages would remember more than the last epoch"
+        assert r.norm_momentum**steps_of_an_epoch < 0.02, (
+            "the moving averages would remember more than the last epoch"
+        )

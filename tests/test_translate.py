@@ -1,4 +1,6 @@
-"""The Chinese edition: how messages find their translations, what the check finds, and that both editions have the same pages."""
+"""The Chinese edition: how messages find their translations, what the check finds, and that both
+editions have the same pages.
+"""
 
 # ruff: noqa: RUF001 (Chinese has its own parentheses and colons)
 import re
@@ -34,7 +36,10 @@ CATALOG = {
     ("english", "chinese"),
     [
         ("Happy", "高興"),
-        ("Of 1,234 images 12.3% show Sad.", "難過：1,234 張影像中有 12.3% 張。"),  # in another order
+        (
+            "Of 1,234 images 12.3% show Sad.",
+            "難過：1,234 張影像中有 12.3% 張。",
+        ),  # in another order
         ("Happy taken for Sad (49%)", "高興認成難過（49%）"),  # what is caught is translated too
         ("Before: Sad taken for Happy (1%). After.", "之前：難過認成高興（1%）。之後。"),
         (
@@ -45,7 +50,10 @@ CATALOG = {
             "Sad taken for Happy (1%); Happy taken for Sad (2%)",
             "難過認成高興（1%）；高興認成難過（2%）",
         ),  # a list, not one long match
-        ("It stands. Of 5 images 2 show Happy.", "成立。高興：5 張影像中有 2 張。"),  # two sentences
+        (
+            "It stands. Of 5 images 2 show Happy.",
+            "成立。高興：5 張影像中有 2 張。",
+        ),  # two sentences
         ("Sad – Happy", "難過–高興"),
         ("1.5% (1.0% to 2.0%)", "1.5%（1.0% 至 2.0%）"),
         ("recipe mirrored", "配方 mirrored"),  # a name stays, even one that the catalog has
@@ -65,7 +73,11 @@ def test_a_placeholder_catches_no_comma_of_a_list():
 
 
 def test_the_entry_that_fixes_most_letters_wins():
-    catalog = {"%1 of %2": "%2 中的 %1", "%1 from %2 to %3": "%1 從 %2 到 %3", "pairs from 1 to 2": "配對"}
+    catalog = {
+        "%1 of %2": "%2 中的 %1",
+        "%1 from %2 to %3": "%1 從 %2 到 %3",
+        "pairs from 1 to 2": "配對",
+    }
     assert Translator(catalog).translate("5 of pairs from 1 to 2") == "配對中的 5"
 
 
@@ -78,10 +90,19 @@ def test_texts_of_the_source_have_holes_for_what_is_computed():
         f"Of {HOLE} images {HOLE}": False, f"Of {HOLE} images ": False, f" {HOLE}{HOLE}.": False,
     }  # fmt: skip
     assert translate.numbered(f"Of {HOLE} images {HOLE}{HOLE}.") == "Of %1 images %2."
-    assert translate.blocks("# Title\n\n- one\n- two\n\n| a | b |") >= {"Title", "one", "two", "a", "b"}
+    assert translate.blocks("# Title\n\n- one\n- two\n\n| a | b |") >= {
+        "Title",
+        "one",
+        "two",
+        "a",
+        "b",
+    }
 
 
-SOURCE = {f"{HOLE} taken for {HOLE} ({HOLE})": ("book/x.ipynb", False), "Happy": ("hw3/faces.py", False)}
+SOURCE = {
+    f"{HOLE} taken for {HOLE} ({HOLE})": ("book/x.ipynb", False),
+    "Happy": ("hw3/faces.py", False),
+}
 
 
 def test_check_is_quiet_where_all_is_translated():
@@ -106,7 +127,9 @@ def test_check_names_the_branch_that_this_build_does_not_show():
 
 
 def test_check_names_an_entry_that_no_source_text_accounts_for():
-    _, _, stale = check({"Happy": "高興", "%1 taken as %2": "%1當成%2"}, SOURCE, {"Happy": "x.html"})
+    _, _, stale = check(
+        {"Happy": "高興", "%1 taken as %2": "%1當成%2"}, SOURCE, {"Happy": "x.html"}
+    )
     assert stale == {"%1 taken as %2": "book/locale/zh_TW.po"}
 
 
@@ -124,7 +147,10 @@ def test_html_is_translated_between_tags_and_escaped():
 
 
 def test_chinese_and_latin_are_spaced():
-    assert translate.spaced("答對83.9% ，在 人是 高興（n = 3） 。") == "答對 83.9%，在人是高興（n = 3）。"
+    assert (
+        translate.spaced("答對83.9% ，在 人是 高興（n = 3） 。")
+        == "答對 83.9%，在人是高興（n = 3）。"
+    )
 
 
 def test_the_head_of_a_page_is_translated():
@@ -144,15 +170,23 @@ def test_search_splits_chinese_into_pairs():
     assert Pairs({}).split("CNN 的混淆矩陣 x_1") == ["CNN", "的混", "混淆", "淆矩", "矩陣", "x_1"]
     if not shutil.which("node"):
         pytest.skip("node is not installed, so the page's half of the search cannot be run")
-    script = Pairs.js_splitter_code + "\nconsole.log(JSON.stringify(splitQuery('CNN 的混淆矩陣 x_1 率')));"
-    answer = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
+    script = (
+        Pairs.js_splitter_code
+        + "\nconsole.log(JSON.stringify(splitQuery('CNN 的混淆矩陣 x_1 率')));"
+    )
+    answer = subprocess.run(
+        ["node", "-e", script], capture_output=True, text=True, check=True
+    ).stdout
     assert answer.strip() == '["CNN","的混","混淆","淆矩","矩陣","x_1","率"]'
 
 
 def test_update_puts_missing_entries_behind_the_one_before_them(tmp_path, monkeypatch):
     monkeypatch.setattr(translate, "CATALOG", tmp_path / "zh_TW.po")
     translate.write_catalog({"first": "一", "third": "三"}, {})
-    translate.update({"second": "x.html: second", "other %1": "book/x.ipynb"}, {"first": "x.html", "second": "x.html"})
+    translate.update(
+        {"second": "x.html: second", "other %1": "book/x.ipynb"},
+        {"first": "x.html", "second": "x.html"},
+    )
     assert translate.read_catalog() == {"first": "一", "second": "", "other %1": "", "third": "三"}
     assert '#: x.html\nmsgid "second"' in translate.CATALOG.read_text(encoding="utf-8")
 
@@ -178,7 +212,9 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
     book.share(made, english / "zh", english, {})
-    assert sorted(p.relative_to(english / "zh").as_posix() for p in (english / "zh").rglob("*.*")) == [
+    assert sorted(
+        p.relative_to(english / "zh").as_posix() for p in (english / "zh").rglob("*.*")
+    ) == [
         "_static/b.js",
         "book/p.html",
     ]
@@ -187,9 +223,13 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
     )
 
 
-def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(tmp_path, monkeypatch):
+def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
+    tmp_path, monkeypatch
+):
     for part in ("hw3", "beyond", "press", "book"):
-        shutil.copytree(disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
+        )
     (tmp_path / "results").mkdir()
     for name in book.SETTINGS:
         shutil.copyfile(disk.ROOT / name, tmp_path / name)
@@ -231,14 +271,19 @@ def editions(built):
     html = built[0] / "html"
     names = [p.relative_to(html / "zh").as_posix() for p in (html / "zh").rglob("*.html")]
     return {
-        name: [BeautifulSoup((folder / name).read_text(encoding="utf-8"), "html.parser") for folder in (html, html / "zh")]
+        name: [
+            BeautifulSoup((folder / name).read_text(encoding="utf-8"), "html.parser")
+            for folder in (html, html / "zh")
+        ]
         for name in names
     }
 
 
 def test_both_editions_have_the_same_pages_sections_and_figures(built, editions):
     html = built[0] / "html"
-    english = {p.relative_to(html).as_posix() for p in html.rglob("*.html")} - {f"zh/{name}" for name in editions}
+    english = {p.relative_to(html).as_posix() for p in html.rglob("*.html")} - {
+        f"zh/{name}" for name in editions
+    }
     assert editions.keys() == {name for name in english if not name.startswith("_static")}
     assert {f"book/{name}.html" for name in book.ORDER} <= editions.keys()
     for name, pair in editions.items():
@@ -256,7 +301,9 @@ def test_pages_say_their_language_and_lead_to_each_other(built, editions):
     for name, pair in editions.items():
         if name == "index.html":
             continue  # leads to the front page
-        for tree, folder, language, other in zip(pair, (html, html / "zh"), ("en", "zh-TW"), ("zh-Hant-TW", "en"), strict=True):
+        for tree, folder, language, other in zip(
+            pair, (html, html / "zh"), ("en", "zh-TW"), ("zh-Hant-TW", "en"), strict=True
+        ):
             link = tree.select_one("a.hw3-language")
             assert tree.html["lang"] == language
             assert link["lang"] == link["hreflang"] == other
@@ -275,26 +322,60 @@ def test_nothing_of_the_smoke_book_is_missing_or_stale(built, monkeypatch):
 def test_chinese_pages_are_in_chinese(editions):
     for name in book.ORDER:
         main = editions[f"book/{name}.html"][1].select_one("article")
-        for tag in main(["script", "style", "pre", "code"]) + main.select(".math, .hw3-plot, a.external"):
+        for tag in main(["script", "style", "pre", "code"]) + main.select(
+            ".math, .hw3-plot, a.external"
+        ):
             tag.decompose()
-        texts = [text for text in main.find_all(string=True) if type(text).__name__ == "NavigableString"]
+        texts = [
+            text for text in main.find_all(string=True) if type(text).__name__ == "NavigableString"
+        ]
         assert [text for text in texts if re.search(r"\b[a-z]{2,} [a-z]{2,}\b", text)] == []
-        assert [image["alt"] for image in main("img") if re.search(r"\b[a-z]{2,} [a-z]{2,}\b", image.get("alt", ""))] == []
+        assert [
+            image["alt"]
+            for image in main("img")
+            if re.search(r"\b[a-z]{2,} [a-z]{2,}\b", image.get("alt", ""))
+        ] == []
 
 
 def test_static_files_are_not_doubled(built):
     html = built[0] / "html"
     chinese = [p for p in (html / "zh").rglob("*") if p.is_file()]
     both = [p for p in chinese if p.relative_to(html / "zh").parts[0].startswith("_")]
-    assert sorted(p.name for p in both) == ["documentation_options.js", "language_data.js", "translations.js"]
+    assert sorted(p.name for p in both) == [
+        "documentation_options.js",
+        "language_data.js",
+        "translations.js",
+    ]
     assert sum(p.stat().st_size for p in chinese) < 5e6, "what all pages load lies in _static alone"
 
 
 def test_terms_are_those_of_taiwan():
     text = "\n".join(translate.read_catalog().values())
-    for term in ("卷積神經網路", "混淆矩陣", "主成分分析", "召回率", "精確率", "批次正規化", "資料擴增", "保留集"):
+    for term in (
+        "卷積神經網路",
+        "混淆矩陣",
+        "主成分分析",
+        "召回率",
+        "精確率",
+        "批次正規化",
+        "資料擴增",
+        "保留集",
+    ):
         assert term in text
-    for other in ("神經網絡", "數據", "卷積核心", "準確度", "召回度", "查準率", "訊練", "默認", "優化器", "模塊", "視頻", "圖像"):
+    for other in (
+        "神經網絡",
+        "數據",
+        "卷積核心",
+        "準確度",
+        "召回度",
+        "查準率",
+        "訊練",
+        "默認",
+        "優化器",
+        "模塊",
+        "視頻",
+        "圖像",
+    ):
         assert other not in text
 
 

@@ -1,4 +1,6 @@
-"""The page "Try your face": its networks are Keras's, its pictures Pillow's, its drawn faces hw3's, and it sends nothing."""
+"""The page "Try your face": its networks are Keras's, its pictures Pillow's, its drawn faces hw3's,
+and it sends nothing.
+"""
 
 import hashlib
 import re
@@ -22,7 +24,9 @@ FACE = "root => [...root.querySelector('.face').getContext('2d').getImageData(0,
 
 @pytest.fixture
 def page(html, browser, monkeypatch):  # noqa: F811
-    """Open the page from disk, without a network; nothing may have gone wrong on it when the test is done."""
+    """Open the page from disk, without a network; nothing may have gone wrong on it when the test
+    is done.
+    """
     monkeypatch.setenv("HW3_BUILD", str(html.parent))
     with opened(browser, html / "book" / "try.html") as (tab, wrong):
         yield tab
@@ -41,7 +45,9 @@ def answered(page, box):
 def face_and_shares(page, box):
     """Return the face that a box shows, (48, 48), and the seven shares beside it."""
     root = page.locator(f"#{box}")
-    return np.reshape(root.evaluate(FACE), (48, 48)).astype(np.uint8), np.array(root.evaluate(SHARES))
+    return np.reshape(root.evaluate(FACE), (48, 48)).astype(np.uint8), np.array(
+        root.evaluate(SHARES)
+    )
 
 
 def choose(page, path):
@@ -49,7 +55,9 @@ def choose(page, path):
 
 
 def slide(page, name, value):
-    page.locator(f"[name={name}]").evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
+    page.locator(f"[name={name}]").evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value
+    )
 
 
 def own_network():
@@ -58,7 +66,10 @@ def own_network():
 
 def test_page_and_keras_agree_on_100_faces(page):
     images, _, _ = drawn.draw(100, seed=99)
-    for name, network, some in (("own", own_network(), images), ("recorded", runs.load_small()[0], images[:20])):
+    for name, network, some in (
+        ("own", own_network(), images),
+        ("recorded", runs.load_small()[0], images[:20]),
+    ):
         here = np.reshape(page.evaluate(CLASSIFY, [name, some.ravel().tolist()]), (len(some), 7))
         np.testing.assert_allclose(here, train.predict(network, some), rtol=0, atol=0.01)
         assert len(set(here.argmax(1))) > 1
@@ -66,7 +77,13 @@ def test_page_and_keras_agree_on_100_faces(page):
 
 def test_page_makes_of_a_picture_the_face_that_hw3_predict_makes(page, tmp_path):
     network, rng = runs.load_small()[0], np.random.default_rng(1)
-    sizes = {"wide.png": (120, 200), "tall.png": (300, 110), "tiny.png": (20, 30), "clear.png": (90, 90), "deep.png": (90, 60)}
+    sizes = {
+        "wide.png": (120, 200),
+        "tall.png": (300, 110),
+        "tiny.png": (20, 30),
+        "clear.png": (90, 90),
+        "deep.png": (90, 60),
+    }
     for name, (height, width) in sizes.items():
         colors = 4 if name == "clear.png" else 3  # in part transparent
         rough = Image.fromarray(rng.integers(0, 256, (6, 6, colors), dtype=np.uint8))
@@ -78,7 +95,9 @@ def test_page_makes_of_a_picture_the_face_that_hw3_predict_makes(page, tmp_path)
         face, shares = face_and_shares(page, "hw3-photo")
         expected = faces.picture(tmp_path / name)
         assert np.abs(face.astype(int) - expected).max() <= 1, name
-        np.testing.assert_allclose(shares, train.predict(network, expected[None])[0], rtol=0, atol=0.0105)  # a digit is cut
+        np.testing.assert_allclose(
+            shares, train.predict(network, expected[None])[0], rtol=0, atol=0.0105
+        )  # a digit is cut
 
 
 def test_square_moves_by_sliders_and_by_dragging(page, tmp_path):
@@ -156,7 +175,9 @@ def test_a_dropped_picture_gives_the_field_its_name(page):
 
 
 def test_webcam_is_shown_until_it_is_stopped_or_said_to_be_missing(page):
-    page.evaluate("() => { navigator.mediaDevices.getUserMedia = async () => { throw new Error('Permission denied'); }; }")
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new Error('Permission denied'); }; }"
+    )
     page.click(".start")
     page.locator("#hw3-photo .say", has_text="There is no webcam to use").wait_for()
     page.evaluate(
@@ -178,7 +199,9 @@ def test_webcam_is_shown_until_it_is_stopped_or_said_to_be_missing(page):
     assert page.evaluate("stream.getTracks().every(track => track.readyState === 'ended')")
 
 
-def test_a_picture_chosen_while_the_webcam_is_asked_for_stays_and_the_camera_is_stopped(page, tmp_path):
+def test_a_picture_chosen_while_the_webcam_is_asked_for_stays_and_the_camera_is_stopped(
+    page, tmp_path
+):
     page.evaluate(
         """() => {
         globalThis.stream = document.createElement("canvas").captureStream();
@@ -202,13 +225,21 @@ def test_sliders_turn_fear_into_neutral(page):
     fear, shares = face_and_shares(page, "hw3-drawn")
     np.testing.assert_allclose(shares, train.predict(network, fear[None])[0], rtol=0, atol=0.0105)
     moved = dict(
-        zip(drawn.UNITS, box.evaluate("e => [...e.querySelectorAll('.units input')].map(i => Number(i.value))"), strict=True)
+        zip(
+            drawn.UNITS,
+            box.evaluate("e => [...e.querySelectorAll('.units input')].map(i => Number(i.value))"),
+            strict=True,
+        )
     )
-    assert {unit for unit, value in moved.items() if value == 1} == set(drawn.EXPRESSIONS[faces.EMOTIONS.index("Fear")])
+    assert {unit for unit, value in moved.items() if value == 1} == set(
+        drawn.EXPRESSIONS[faces.EMOTIONS.index("Fear")]
+    )
     with answered(page, "hw3-drawn"):
         slide(page, "intensity", 0)
     neutral, shares = face_and_shares(page, "hw3-drawn")
-    np.testing.assert_allclose(shares, train.predict(network, neutral[None])[0], rtol=0, atol=0.0105)
+    np.testing.assert_allclose(
+        shares, train.predict(network, neutral[None])[0], rtol=0, atol=0.0105
+    )
     assert np.abs(fear.astype(int) - neutral).max() > 50
     with answered(page, "hw3-drawn"):
         page.get_by_label("26: jaw drop").press("End")
@@ -229,12 +260,28 @@ def test_page_draws_the_same_faces_as_hw3(page):
     rng, names = np.random.default_rng(3), list(drawn.TRAITS)
     low, high = np.array(list(drawn.TRAITS.values())).T
     for _ in range(30):
-        traits = dict(zip(names, low + (high - low) * rng.random(len(names)), strict=True)) | {"cover": -1.0}  # no hand in front
-        units, noise = dict(zip(drawn.UNITS, rng.random(len(drawn.UNITS)), strict=True)), rng.random((1, 48, 48))
-        arguments = [traits, {str(unit): value for unit, value in units.items()}, noise.ravel().tolist()]
+        traits = dict(zip(names, low + (high - low) * rng.random(len(names)), strict=True)) | {
+            "cover": -1.0
+        }  # no hand in front
+        units, noise = (
+            dict(zip(drawn.UNITS, rng.random(len(drawn.UNITS)), strict=True)),
+            rng.random((1, 48, 48)),
+        )
+        arguments = [
+            traits,
+            {str(unit): value for unit, value in units.items()},
+            noise.ravel().tolist(),
+        ]
         here = page.evaluate("given => [...hw3Try.draw(...given)]", arguments)
-        t, au = ({name: np.full((1, 1, 1), v, np.float32) for name, v in values.items()} for values in (traits, units))
-        there = drawn._picture(SimpleNamespace(**t), au, SimpleNamespace(random=lambda *_, noise=noise: noise.astype(np.float32)))
+        t, au = (
+            {name: np.full((1, 1, 1), v, np.float32) for name, v in values.items()}
+            for values in (traits, units)
+        )
+        there = drawn._picture(
+            SimpleNamespace(**t),
+            au,
+            SimpleNamespace(random=lambda *_, noise=noise: noise.astype(np.float32)),
+        )
         assert np.abs(there.astype(int) - np.reshape(here, (1, 48, 48))).max() <= 1
 
 
@@ -257,7 +304,8 @@ def test_browser_keeps_the_page_from_sending_anything(html, browser):  # noqa: F
         }"""
         )
     assert {url.rpartition("/")[2] for url in refused} == {
-        "fetch", "xhr", "socket", "events", "beacon", "image", "script", "192.0.2.1",  # the last one is the frame
+        # the last one is the frame
+        "fetch", "xhr", "socket", "events", "beacon", "image", "script", "192.0.2.1",
     }  # fmt: skip
 
 
@@ -266,26 +314,38 @@ def test_a_missing_network_is_said_in_one_line(html, browser):  # noqa: F811
         tab.evaluate("document.getElementById('hw3-drawn').dataset.network = 'lost'")
         tab.locator("#hw3-drawn").scroll_into_view_if_needed()
         tab.locator("#hw3-drawn .say", has_text="could not be loaded").wait_for()
-        assert [what.rpartition("/")[2] for what in wrong if what.startswith("not loaded")] == ["lost.js"]
+        assert [what.rpartition("/")[2] for what in wrong if what.startswith("not loaded")] == [
+            "lost.js"
+        ]
 
 
 def test_shipped_network_is_small_and_has_the_layers_in_order():
     network = models.cnn()
     steps, weights = demo.pack(network)
-    blocks = [kind for _, depth in models.CNN_BLOCKS for kind in [*["Conv2D", "LeakyReLU"] * depth, "MaxPooling2D"]]
+    blocks = [
+        kind
+        for _, depth in models.CNN_BLOCKS
+        for kind in [*["Conv2D", "LeakyReLU"] * depth, "MaxPooling2D"]
+    ]
     head = ["Flatten", *["Dense", "LeakyReLU"] * len(models.CNN_HEAD), "Dense", "Softmax"]
     assert [step[0] for step in steps] == [*blocks, *head]
     kernels = [w for w in network.get_weights() if w.ndim > 1]
     assert len(weights) == sum(k.size + 8 * k.shape[-1] for k in kernels) < 8e6
     assert demo.ship("untrained", network) == len(weights)
-    assert (disk.build_dir() / "demo" / "untrained.js").stat().st_size < 8.1e6  # base64: four letters for three bytes
+    assert (
+        disk.build_dir() / "demo" / "untrained.js"
+    ).stat().st_size < 8.1e6  # base64: four letters for three bytes
 
 
 def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
     network = models.cnn()
     small = runs.rounded(network)
     for before, after in zip(network.get_weights(), small.get_weights(), strict=True):
-        step = np.abs(before).max(axis=tuple(range(before.ndim - 1)), keepdims=True) / 127 if before.ndim > 1 else 0
+        step = (
+            np.abs(before).max(axis=tuple(range(before.ndim - 1)), keepdims=True) / 127
+            if before.ndim > 1
+            else 0
+        )
         assert (np.abs(before - after) <= 0.501 * step).all()
     again = runs.rounded(small)
     for once, twice in zip(small.get_weights(), again.get_weights(), strict=True):
@@ -293,8 +353,12 @@ def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
 
 
 def test_what_the_page_cannot_run_is_refused_in_one_line():
-    network = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.GlobalAveragePooling2D(name="mean")])
-    with pytest.raises(ValueError, match=r"^the demo cannot run layer mean \(GlobalAveragePooling2D\): teach it to"):
+    network = keras.Sequential(
+        [keras.Input((48, 48, 1)), keras.layers.GlobalAveragePooling2D(name="mean")]
+    )
+    with pytest.raises(
+        ValueError, match=r"^the demo cannot run layer mean \(GlobalAveragePooling2D\): teach it to"
+    ):
         demo.pack(network)
     with pytest.raises(ValueError, match=r"no JavaScript for this in hw3/sources/drawn\.py: "):
         demo.javascript([drawn._fit])
@@ -303,4 +367,7 @@ def test_what_the_page_cannot_run_is_refused_in_one_line():
 def test_vendored_runtime_is_what_its_packages_ship():
     folder = demo.HERE / "tfjs"
     sums = dict(re.findall(r"^    ([0-9a-f]{64})  (\S+)", (folder / "README.md").read_text(), re.M))
-    assert {hashlib.sha256((folder / name).read_bytes()).hexdigest(): name for name in (*demo.RUNTIME, demo.BINARY)} == sums
+    assert {
+        hashlib.sha256((folder / name).read_bytes()).hexdigest(): name
+        for name in (*demo.RUNTIME, demo.BINARY)
+    } == sums

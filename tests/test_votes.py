@@ -1,4 +1,6 @@
-"""The crowd's votes: read strictly, and set beside labels and predictions on five pictures that one can count by hand."""
+"""The crowd's votes: read strictly, and set beside labels and predictions on five pictures that one
+can count by hand.
+"""
 
 import os
 from pathlib import Path
@@ -37,21 +39,39 @@ def write(tmp_path, *rows, header=votes.HEADER):
 
 
 def test_official_columns_come_in_the_order_of_emotions(tmp_path):
-    path = write(tmp_path, "Training,fer0000000.png,0,1,2,3,0,1,2,0,1,0", "PrivateTest,,0,0,0,0,0,0,0,0,0,10")
+    path = write(
+        tmp_path, "Training,fer0000000.png,0,1,2,3,0,1,2,0,1,0", "PrivateTest,,0,0,0,0,0,0,0,0,0,10"
+    )
     part, found = votes.read(path)
     assert part.tolist() == [0, 2]
-    expected = ballot(neutral=0, happy=1, surprise=2, sad=3, angry=0, disgust=1, fear=2, contempt=0, unknown=1)
+    expected = ballot(
+        neutral=0, happy=1, surprise=2, sad=3, angry=0, disgust=1, fear=2, contempt=0, unknown=1
+    )
     assert found.tolist() == [expected, ballot(**{"not": 10})]
     assert found.dtype == np.uint8
-    lines = ["Training,fer0000000.png," + ",".join("10" if c == k else "0" for c in range(10)) for k in range(7)]
+    lines = [
+        "Training,fer0000000.png," + ",".join("10" if c == k else "0" for c in range(10))
+        for k in range(7)
+    ]
     only = [votes.read(write(tmp_path, line)) for line in lines]
-    assert [int(v.argmax()) for _, v in only] == [NEUTRAL, HAPPY, SURPRISE, SAD, ANGRY, DISGUST, FEAR]
+    assert [int(v.argmax()) for _, v in only] == [
+        NEUTRAL,
+        HAPPY,
+        SURPRISE,
+        SAD,
+        ANGRY,
+        DISGUST,
+        FEAR,
+    ]
 
 
 @pytest.mark.parametrize(
     ("row", "header"),
     [
-        ("Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER.replace("sadness,anger", "anger,sadness")),
+        (
+            "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",
+            votes.HEADER.replace("sadness,anger", "anger,sadness"),
+        ),
         ("Training,fer0000000.png,4,0,0,1,3,2,0,0,0", votes.HEADER),
         ("Training,fer0000000.png,4,0,0,1,3,2,1,0,0,0", votes.HEADER),
         ("Training,fer0000000.png,0,0,0,0,0,0,0,0,0,0", votes.HEADER),
@@ -60,7 +80,16 @@ def test_official_columns_come_in_the_order_of_emotions(tmp_path):
         ("Test,fer0000000.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER),
         ("Training,fer0000001.png,4,0,0,1,3,2,0,0,0,0", votes.HEADER),
     ],
-    ids=["columns swapped", "column missing", "11 votes", "no vote", "negative", "fraction", "unknown part", "moved row"],
+    ids=[
+        "columns swapped",
+        "column missing",
+        "11 votes",
+        "no vote",
+        "negative",
+        "fraction",
+        "unknown part",
+        "moved row",
+    ],
 )
 def test_bad_files_are_one_line_that_names_the_place(tmp_path, row, header):
     with pytest.raises(faces.FacesError) as caught:
@@ -82,7 +111,10 @@ def test_empty_and_missing_files_are_one_line(tmp_path):
 def test_only_test_rows_are_recorded_and_found_by_their_row(tmp_path, monkeypatch):
     monkeypatch.setattr(votes, "RECORDED", tmp_path / "test.npz")
     zeros = "0,0,0,0,0,0,0,0,0"
-    path = write(tmp_path, *(f"{part},fer000000{i}.png,{10 - i},{zeros}" for i, part in enumerate(faces.PARTS[:3])))
+    path = write(
+        tmp_path,
+        *(f"{part},fer000000{i}.png,{10 - i},{zeros}" for i, part in enumerate(faces.PARTS[:3])),
+    )
     with pytest.raises(faces.FacesError, match="found 3 rows, expected the 35,887 of FER2013"):
         votes.record(path)
     assert not votes.RECORDED.exists()
@@ -107,14 +139,19 @@ def test_crowd_sums_votes_by_label():
 
 def test_one_voter_against_the_other_nine_by_hand():
     counts = votes.one_voter(PICTURES)
-    # Picture 0: ten voters, each against nine Happy. Picture 1: six Happy, who find 5 to 4, and four Neutral, who find 6 to 3.
+    # Picture 0: ten voters, each against nine Happy. Picture 1: six Happy, who find 5 to 4, and
+    # four Neutral, who find 6 to 3.
     assert counts[HAPPY].tolist() == ballot(happy=16, neutral=4)
-    # Picture 2: without one of the five Sad there are five Neutral against four, and the other way round: all ten are wrong.
+    # Picture 2: without one of the five Sad there are five Neutral against four, and the other way
+    # round: all ten are wrong.
     assert counts[NEUTRAL].tolist() == ballot(sad=5)
-    # Picture 4: without an Angry, three answers share the first place; without another, Angry has four.
+    # Picture 4: without an Angry, three answers share the first place; without another, Angry has
+    # four.
     assert counts[ANGRY].tolist() == ballot(sad=3, fear=3)
     assert counts[SAD].tolist() == ballot(neutral=5)
-    assert counts[[DISGUST, FEAR, SURPRISE]].sum() == 0, "of picture 3 the other nine always say Contempt"
+    assert counts[[DISGUST, FEAR, SURPRISE]].sum() == 0, (
+        "of picture 3 the other nine always say Contempt"
+    )
 
 
 def test_voter_and_network_against_the_same_nine():
@@ -122,14 +159,18 @@ def test_voter_and_network_against_the_same_nine():
     assert hits.tolist() == [10, 6, 0, 0, 0]
     assert asked.tolist() == [10, 10, 10, 0, 6]
     hits, asked = votes.against_nine(PICTURES, np.array([HAPPY, NEUTRAL, SAD, ANGRY, ANGRY]))
-    assert hits.tolist() == [10, 0, 5, 0, 6], "Sad is the majority of nine where one of the five Neutral is left out"
+    assert hits.tolist() == [10, 0, 5, 0, 6], (
+        "Sad is the majority of nine where one of the five Neutral is left out"
+    )
     assert asked.tolist() == [10, 10, 10, 0, 6]
 
 
 def test_ratio_counts_pictures_not_voters():
     value, low, high = votes.ratio(np.array([10, 0, 10, 0]), np.array([10, 10, 10, 10]))
     assert value == 0.5
-    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.25, 0.5 + 1.96 * 0.25), abs=1e-3)  # sqrt(4 * 5**2) / 40 = 0.25
+    assert (low, high) == pytest.approx(
+        (0.5 - 1.96 * 0.25, 0.5 + 1.96 * 0.25), abs=1e-3
+    )  # sqrt(4 * 5**2) / 40 = 0.25
 
 
 def test_accuracy_by_agreement():
@@ -137,13 +178,18 @@ def test_accuracy_by_agreement():
     assert table.index.tolist() == ["10 of 10", "6 of 10", "5 of 10", "4 or fewer"]
     assert table["accuracy"].tolist() == [1, 0.5, 0, 1]
     assert table["n"].tolist() == [1, 2, 1, 1]
-    assert table.loc["6 of 10", ["low", "high"]].tolist() == pytest.approx([0.0945, 0.9055], abs=1e-4)  # Wilson, 1 in 2
+    assert table.loc["6 of 10", ["low", "high"]].tolist() == pytest.approx(
+        [0.0945, 0.9055], abs=1e-4
+    )  # Wilson, 1 in 2
     with pytest.raises(ValueError, match="ten votes"):
         votes.by_agreement(PICTURES - np.eye(10, dtype=int)[3], np.ones(5, bool))
 
 
 def test_whose_side_the_majority_takes():
-    labels, predicted = np.array([SAD, HAPPY, SAD, ANGRY, FEAR]), np.array([HAPPY, FEAR, FEAR, SAD, SAD])
+    labels, predicted = (
+        np.array([SAD, HAPPY, SAD, ANGRY, FEAR]),
+        np.array([HAPPY, FEAR, FEAR, SAD, SAD]),
+    )
     expected = {"the prediction": 1, "the label": 1, "no majority": 2, "a third emotion": 1}
     assert votes.sides(labels, predicted, PICTURES) == expected
     assert sum(votes.sides(labels, labels, PICTURES).values()) == 0
@@ -161,9 +207,13 @@ def test_correlation_looks_off_the_diagonal_only():
 def test_crowd_that_answers_as_the_network_predicts_is_alike():
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 7, 400), rng.integers(0, 7, 400)
-    value, low, high = votes.alike(labels, predicted, 10 * np.eye(10, dtype=int)[predicted], copies=50)
+    value, low, high = votes.alike(
+        labels, predicted, 10 * np.eye(10, dtype=int)[predicted], copies=50
+    )
     assert (value, low, high) == pytest.approx((1, 1, 1))
-    other = votes.alike(labels, predicted, 10 * np.eye(10, dtype=int)[rng.integers(0, 7, 400)], copies=200)
+    other = votes.alike(
+        labels, predicted, 10 * np.eye(10, dtype=int)[rng.integers(0, 7, 400)], copies=200
+    )
     assert other[1] < other[0] < other[2] < 0.7
     again = votes.alike(labels, predicted, 10 * np.eye(10, dtype=int)[predicted], copies=50)
     assert again == (value, low, high), "the same seed"
@@ -180,7 +230,9 @@ def test_recorded_votes_are_ten_people_s_for_every_test_row():
     assert votes.RECORDED.stat().st_size < 100_000
 
 
-@pytest.mark.skipif("HW3_TEST_FER2013" not in os.environ, reason="HW3_TEST_FER2013 names no folder with FER2013")
+@pytest.mark.skipif(
+    "HW3_TEST_FER2013" not in os.environ, reason="HW3_TEST_FER2013 names no folder with FER2013"
+)
 def test_recorded_votes_are_those_of_fer_plus():
     there = Path(os.environ["HW3_TEST_FER2013"])
     part, found = votes.read(there / "fer2013new.csv")
@@ -189,4 +241,6 @@ def test_recorded_votes_are_those_of_fer_plus():
     assert np.array_equal(votes.recorded(rows), found[rows])
     data = faces.load(there / "fer2013.csv")
     assert np.array_equal(data.part, part), "the rows are those of fer2013.csv"
-    assert (votes.majority(found.astype(int)) == data.labels).mean() > 0.5, "the columns are not shuffled"
+    assert (votes.majority(found.astype(int)) == data.labels).mean() > 0.5, (
+        "the columns are not shuffled"
+    )
