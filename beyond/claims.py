@@ -156,7 +156,7 @@ def highest_margin(*tops: int) -> Callable:
 
 def pairs(first: int, *others: int) -> dict[str, Callable]:
     """Return the pair statistics of one emotion with each of the others, by name."""
-    return {f"{EMOTIONS[first]} – {EMOTIONS[o]}": pair_excess(first, o) for o in others}  # noqa: RUF001
+    return {metrics.pair_name(first, o): pair_excess(first, o) for o in others}
 
 
 # The original's six observations, and for each the statistics of a confusion matrix that must all
@@ -181,38 +181,32 @@ OBSERVATIONS = {
 # The tests of sampled claims
 
 
-def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> tuple[float, float, float]:
+def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> metrics.Interval:
     """Return training accuracy minus accuracy on a part minus MARGIN, with its interval: a run
     overfits where that is positive.
 
     Training accuracy is the last epoch's, on distorted images and while the weights change.
     """
     trained = round(run.history["accuracy"][-1] * run.trained_on), run.trained_on
-    return tuple(value - MARGIN for value in metrics.unpaired(trained, run.hits(part), level))
+    return metrics.unpaired(trained, run.hits(part), level) - MARGIN
 
 
-def _log_gap(evidence: Evidence, level: float) -> tuple:
+def _log_gap(evidence: Evidence, level: float) -> metrics.Interval:
     log = original.history("dnn")
     counts = [
         (round(log[k][-1] * n), n)
         for k, n in (("accuracy", original.TRAINED_ON), ("val_accuracy", original.HELD_OUT))
     ]
-    return tuple(value - MARGIN for value in metrics.unpaired(*counts, level))
+    return metrics.unpaired(*counts, level) - MARGIN
 
 
-def _accuracy(run: Run, part: str, level: float, share: float, sign: int = 1) -> tuple:
-    """Return accuracy minus a share, or for sign -1 the share minus accuracy, with its interval."""
-    value, *ends = sign * (np.array(metrics.proportion(*run.hits(part), level)) - share)
-    return value, *sorted(ends)
-
-
-def _better(evidence: Evidence, level: float) -> tuple:
+def _better(evidence: Evidence, level: float) -> metrics.Interval:
     labels, by_cnn = evidence.cnn.predicted(evidence.part)
     return metrics.difference(labels, by_cnn, evidence.dnn.predicted(evidence.part)[1], level)
 
 
 def _of_matrix(statistic: Callable) -> Callable:
-    return lambda e, level: metrics.spread(
+    return lambda e, level: metrics.of_counts(
         statistic, metrics.confusion(*e.cnn.predicted(e.part)), level
     )
 
@@ -333,10 +327,12 @@ def _pca(quantity: str) -> list[tuple]:
 
 
 LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
-REACHED = {f"accuracy minus {LEAST:.1%}": lambda e, level: _accuracy(e.again, e.new, level, LEAST)}
+REACHED = {
+    f"accuracy minus {LEAST:.1%}": lambda e, level: metrics.accuracy(e.again, e.new, level) - LEAST
+}
 NO_MORE = {
-    f"{MOST:.1%} minus accuracy": lambda e, level: _accuracy(
-        e.stacks["clipped loss"], e.new, level, MOST, -1
+    f"{MOST:.1%} minus accuracy": lambda e, level: (
+        -(metrics.accuracy(e.stacks["clipped loss"], e.new, level) - MOST)
     )
 }
 OVERFITS = {
@@ -469,15 +465,10 @@ def judge(
             )
         else:
             level = 1 - 0.05 / tests
-            verdict, name, *interval = metrics.decide(
+            verdict, name, interval = metrics.decide(
                 {name: test(evidence, level) for name, test in claim.statistics.items()}
             )
-            value, low, high = (100 * v for v in interval)
-            told = (
-                "no faces of an emotion"
-                if np.isnan(value)
-                else f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
-            )
+            told = "no faces of an emotion" if np.isnan(interval.value) else f"{interval}"
             said = verdict, f"{name}: {told}", *interval
         rows.append(
             (claim.question, claim.text, claim.where, bool(claim.statistics) and claim.runs, *said)

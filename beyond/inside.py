@@ -216,7 +216,7 @@ def judge(
                 labels[mine], predicted[b][mine], predicted[a][mine], level
             )
             for a, b in bands
-        }  # noqa: RUF001
+        }
         found[emotion] = metrics.decide(tests)
     return found
 

@@ -183,7 +183,7 @@ def report(run) -> None:
     print(f"{run.network}: {run.label()}, {run.seconds:.0f} s")
     for part, (_, labels, _) in run.predictions.items():
         if (labels != faces.UNLABELED).all():
-            print(f"{part}: accuracy {metrics.percent(*run.hits(part))}")
+            print(f"{part}: accuracy {metrics.accuracy(run, part)}")
 
 
 def predict(options) -> None:

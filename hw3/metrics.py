@@ -6,7 +6,9 @@ order of EMOTIONS.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -16,65 +18,94 @@ from sklearn import metrics as sk
 from hw3.faces import EMOTIONS
 
 N_CLASSES = len(EMOTIONS)
+ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
+UNKNOWN = (np.nan,) * 3  # the interval of a share of no faces
 
 
-def proportion(hits: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Return hits / n and its Wilson score interval (Wilson 1927), all in [0, 1]. Raises ValueError
-    unless 0 <= hits <= n > 0.
+@dataclass(frozen=True)
+class Interval:
+    """A share in [0, 1], or with `signed` the difference of two, and the 95% interval around it.
+
+    It prints as prose has it: "61.3% [57.9, 64.6], n = 800", a difference "+19.0 points [17.2, 20.7]".
+    f"{x:short}" leaves n out, f"{x:cell}" the unit too, for a column of a table. It unpacks as value,
+    low, high.
     """
-    interval = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
-    return hits / n, interval.low, interval.high
+
+    value: float
+    low: float
+    high: float
+    n: int | None = None  # images of the share
+    signed: bool = False
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.value, self.low, self.high))
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, kind: str) -> str:
+        value, low, high = (f"{100 * x:.1f}" for x in self)
+        unit = "" if kind == "cell" else " points" if self.signed else "%"
+        n = f", n = {self.n:,}" if self.n is not None and not kind else ""
+        sign = "+" if self.signed and not value.startswith("-") else ""
+        return f"{sign}{value}{unit} [{low}, {high}]{n}"
+
+    def lies(self, reference: float = 0.0) -> str:
+        """Return where the interval lies: "above" or "below" a value, or "not distinguishable"."""
+        if self.low > reference:
+            return "above"
+        return "below" if self.high < reference else "not distinguishable"
+
+    def __sub__(self, constant: float) -> "Interval":
+        ends = (x - constant for x in self)
+        return Interval(*ends, signed=True)
+
+    def __neg__(self) -> "Interval":
+        return Interval(-self.value, -self.high, -self.low, signed=True)
 
 
-def percent(hits: int, n: int) -> str:
-    """Return a proportion for prose: "61.3% (95% interval 57.9% to 64.6%, n = 800)"."""
-    p, low, high = proportion(hits, n)
-    return f"{p:.1%} (95% interval {low:.1%} to {high:.1%}, n = {n:,})"
+def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
+    """Return hits / n and its Wilson score interval (Wilson 1927).
+
+    Raises ValueError unless 0 <= hits <= n > 0.
+    """
+    ends = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
+    return Interval(hits / n, ends.low, ends.high, int(n))
 
 
-def in_percent(hits: int, n: int) -> str:
-    """Return a proportion for a table in percent: "61.3 (57.9 to 64.6)", with its 95% interval."""
-    p, low, high = proportion(hits, n)
-    return f"{p * 100:.1f} ({low * 100:.1f} to {high * 100:.1f})"
+def accuracy(run, part: str = "held-out", level: float = 0.95) -> Interval:
+    """Return the share of the faces of a part that a Run has right."""
+    return proportion(*run.hits(part), level)
 
 
 def difference(
     labels: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return accuracy of first minus accuracy of second on the same n images, and Agresti and Min's
-    interval (2005).
+) -> Interval:
+    """Return accuracy of first minus accuracy of second on the same n images.
 
-    It is the normal one for paired data after half a face is added to each of: both right, both
-    wrong, only one right. So it stays honest where the two hardly differ or the faces are few;
-    without any faces the value is NaN.
+    The interval is Agresti and Min's (2005): the normal one for paired data after half a face is
+    added to each of both right, both wrong, only one right. So it stays honest where the two hardly
+    differ or the faces are few; without any faces the value is NaN.
     """
     a, b = first == labels, second == labels
-    only_first, only_second, n = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5, len(labels) + 2
+    only_first, only_second = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5
+    n = len(labels) + 2
     middle = (only_first - only_second) / n
-    half = (
-        stats.norm.ppf((1 + level) / 2)
-        * np.sqrt((only_first + only_second) / n - middle**2)
-        / np.sqrt(n)
-    )
+    variance = (only_first + only_second) / n - middle**2
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance) / np.sqrt(n)
     value = a.mean() - b.mean() if n > 2 else np.nan
-    return value, max(middle - half, -1.0), min(middle + half, 1.0)
+    return Interval(value, max(middle - half, -1.0), min(middle + half, 1.0), signed=True)
 
 
-def unpaired(
-    first: tuple[int, int], second: tuple[int, int], level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return the share of first minus that of second, (hits, n) of their own images, and Newcombe's
-    interval (1998).
+def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Interval:
+    """Return the share of first minus that of second, each (hits, n) of its own images.
+
+    The interval is Newcombe's (1998).
     """
-    (p, p_low, p_high), (q, q_low, q_high) = (
-        proportion(*counts, level) for counts in (first, second)
-    )
-    return p - q, p - q - np.hypot(p - p_low, q_high - q), p - q + np.hypot(p_high - p, q - q_low)
-
-
-def points(value: float, low: float, high: float) -> str:
-    """Return a difference for prose: "+12.5 points (95% interval +9.1 to +15.9)"."""
-    return f"{value * 100:+.1f} points (95% interval {low * 100:+.1f} to {high * 100:+.1f})"
+    a, b = proportion(*first, level), proportion(*second, level)
+    value = a.value - b.value
+    low = value - np.hypot(a.value - a.low, b.high - b.value)
+    return Interval(value, low, value + np.hypot(a.high - a.value, b.value - b.low), signed=True)
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -89,28 +120,24 @@ def shares(counts: np.ndarray) -> np.ndarray:
 
 
 def cells(counts: np.ndarray) -> pd.DataFrame:
-    """Return one row a cell of counts (7, 7), row by row: count, n of its true emotion, share count
-    / n and Wilson interval.
+    """Return one row a cell of counts (7, 7), row by row.
+
+    Columns: count, n of its true emotion, share count / n, low and high of its Wilson interval.
     """
-    rows = [
-        (k, n, *(proportion(k, n) if n else (np.nan,) * 3))
-        for row in counts
-        for n in [row.sum()]
-        for k in row
-    ]
+    rows = []
+    for row in counts:
+        n = row.sum()
+        rows += [(count, n, *(proportion(count, n) if n else UNKNOWN)) for count in row]
     return pd.DataFrame(rows, columns=["count", "n", "share", "low", "high"])
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """Return precision, recall with its Wilson interval, F1 and n of each emotion, all in [0,
-    1].
-    """
-    found = sk.precision_recall_fscore_support(
+    """Return precision, recall with its Wilson interval, F1 and n of each emotion, in [0, 1]."""
+    precision, recall, f1, n = sk.precision_recall_fscore_support(
         labels, predicted, labels=range(N_CLASSES), zero_division=np.nan
     )
-    precision, recall, f1, n = found
-    own = cells(confusion(labels, predicted)).iloc[:: N_CLASSES + 1]  # the diagonal
-    ends = {"recall low": own["low"].to_numpy(), "recall high": own["high"].to_numpy()}
+    diagonal = cells(confusion(labels, predicted)).iloc[:: N_CLASSES + 1]
+    ends = {"recall low": diagonal["low"].to_numpy(), "recall high": diagonal["high"].to_numpy()}
     columns = {"precision": precision, "recall": recall, **ends, "F1": f1, "n": n}
     return pd.DataFrame(columns, index=pd.Index(EMOTIONS, name="emotion"))
 
@@ -122,65 +149,44 @@ def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
     with its Wilson interval.
     """
     rows = []
-    for i in range(N_CLASSES):
-        for j in range(i + 1, N_CLASSES):
-            n, k = counts[i].sum() + counts[j].sum(), counts[i, j] + counts[j, i]
-            rate, low, high = proportion(k, n) if n else (np.nan,) * 3
-            rows.append((f"{EMOTIONS[i]} – {EMOTIONS[j]}", k, n, rate, low, high))  # noqa: RUF001 (an en dash joins the pair)
+    for i, j in combinations(range(N_CLASSES), 2):
+        n, k = counts[i].sum() + counts[j].sum(), counts[i, j] + counts[j, i]
+        rows.append((pair_name(i, j), k, n, *(proportion(k, n) if n else UNKNOWN)))
     table = pd.DataFrame(rows, columns=["pair", "confused", "n", "rate", "low", "high"])
     return table.sort_values("rate", ascending=False, ignore_index=True)
 
 
-def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
-    """Return n plausible copies (n, 7, 7) of the counts: each row's shares drawn from their
-    posterior, times its faces.
+def pair_name(i: int, j: int) -> str:
+    """Return the name of a pair of emotions, given as codes: "Fear – Sad"."""
+    return f"{EMOTIONS[i]} – {EMOTIONS[j]}"
 
-    The posterior is Dirichlet with Perks' prior (1947), one face spread over the seven cells:
-    unlike a plain bootstrap, it stays honest for a rare emotion of which no face, or every face,
-    was recognized.
+
+def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
+    """Return n plausible copies (n, 7, 7) of the counts.
+
+    Each row's shares are drawn from their posterior, times its faces. The posterior is Dirichlet
+    with Perks' prior (1947), one face spread over the seven cells: unlike a plain bootstrap, it
+    stays honest for a rare emotion of which no face, or every face, was recognized.
     """
     p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
 
-ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
+@functools.lru_cache(maxsize=1)  # one matrix has many statistics
+def _copies(cells: tuple[int, ...]) -> np.ndarray:
+    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
 
 
-def verdict(low: np.ndarray, high: np.ndarray) -> str:
-    """Return "holds" if all intervals lie above zero, "does not hold" if one lies at or below it,
-    else "undecided".
-    """
-    if np.all(np.asarray(low) > 0):
-        return "holds"
-    return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
+def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> Interval:
+    """Return a difference that a statistic gives of counts (7, 7), with its interval.
 
-
-def decide(tests: dict[str, tuple[float, float, float]]) -> tuple:
-    """Return the verdict on named statistics (value, low, high), and name, value, low and high of
-    the one that decides.
-
-    That is, of a claim that fails, the one with the lowest upper end, else the one with the lowest
-    lower end.
-    """
-    values, low, high = np.array(list(tests.values())).T
-    said = verdict(low, high)
-    weakest = int(np.argmin(high if said == "does not hold" else low))
-    return said, list(tests)[weakest], values[weakest], low[weakest], high[weakest]
-
-
-def spread(
-    statistic: Callable, counts: np.ndarray, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return a statistic of a matrix of counts and its interval, `percentiles` of resampled counts.
-
-    Where an emotion has no faces the value is NaN and the interval all that a difference of shares
-    can be.
+    The interval is `percentiles` of resampled counts. Where an emotion has no faces the value is
+    NaN and the interval all that a difference of shares can be.
     """
     if (counts.sum(1) == 0).any():
-        return np.nan, -1.0, 1.0
-    return statistic(counts), *percentiles(
-        statistic(_copies(tuple(counts.ravel().tolist()))), level
-    )
+        return Interval(np.nan, -1.0, 1.0, signed=True)
+    ends = percentiles(statistic(_copies(tuple(counts.ravel().tolist()))), level)
+    return Interval(statistic(counts), *ends, signed=True)
 
 
 def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -195,6 +201,22 @@ def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@functools.lru_cache(maxsize=1)  # one matrix has many statistics
-def _copies(cells: tuple[int, ...]) -> np.ndarray:
-    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
+def verdict(low: np.ndarray, high: np.ndarray) -> str:
+    """Return "holds" if all intervals lie above zero, "does not hold" if one does not, or
+    "undecided".
+    """
+    if np.all(np.asarray(low) > 0):
+        return "holds"
+    return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
+
+
+def decide(tests: dict[str, Interval]) -> tuple[str, str, Interval]:
+    """Return the verdict on named statistics, and name and interval of the one that decides.
+
+    That is, of a claim that fails, the one with the lowest upper end, else the one with the lowest
+    lower end.
+    """
+    low, high = [x.low for x in tests.values()], [x.high for x in tests.values()]
+    result = verdict(low, high)
+    weakest = int(np.argmin(high if result == "does not hold" else low))
+    return result, *list(tests.items())[weakest]

@@ -44,7 +44,7 @@ JOINTS = {
     " → ": " → ",
     " – ": "–",
     r" (?=[\d(])": " ",
-}  # noqa: RUF001
+}
 WORD = re.compile(
     r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)"
 )  # what stands alone and is no name such as CNN, conv1 or n

@@ -13,6 +13,7 @@ from beyond import audit, claims
 from beyond.claims import Claim, Evidence
 from hw3 import complexity, original, pca
 from hw3.disk import ROOT
+from hw3.metrics import Interval
 
 
 def run(trained=0.5, hits=500, n=1000, first=0, new=None):
@@ -165,7 +166,7 @@ def test_an_emotion_without_faces_is_said():
     assert row[["verdict", "evidence"]].tolist() == [
         "undecided",
         "Sad – Neutral: no faces of an emotion",
-    ]  # noqa: RUF001
+    ]
 
 
 def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():
@@ -173,14 +174,17 @@ def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():
         "9",
         "four",
         "cnn#accuracy",
-        statistics={"a": lambda e, level: (0.1, 0.1 - level, 1), "b": lambda e, level: (1, 1, 1)},
+        statistics={
+            "a": lambda e, level: Interval(0.1, 0.1 - level, 1, signed=True),
+            "b": lambda e, level: Interval(1, 1, 1, signed=True),
+        },
     )
     row = claims.judge(evidence(), (new,), tests=2).iloc[0]
     assert row[["verdict", "low"]].tolist() == [
         "undecided",
         pytest.approx(0.1 - 0.975),
     ]  # 0.05 for two tests
-    assert row["evidence"] == "a: +10.0 points (-87.5 to +100.0)"
+    assert row["evidence"] == "a: +10.0 points [-87.5, 100.0]"
 
 
 def test_every_claim_leads_to_a_section():

@@ -129,7 +129,7 @@ def test_verdicts_follow_what_is_lost():
     found = inside.judge(*lost(mouth=0.5, nose=0.3))
     assert found["Happy"][0] == "holds"
     assert found["Sad"][1].split()[::2] == ["eyes", "mouth"]  # the pair that decides
-    assert found["Sad"][2] == pytest.approx(-0.5)
+    assert found["Sad"][2].value == pytest.approx(-0.5)
 
 
 def test_exciting_input_looks_like_the_filter():

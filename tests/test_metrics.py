@@ -7,7 +7,7 @@ from scipy import stats
 
 from beyond import ablation, claims
 from hw3 import metrics
-from hw3.metrics import DISGUST, FEAR, HAPPY, SAD
+from hw3.metrics import DISGUST, FEAR, HAPPY, SAD, Interval
 
 LABELS = np.array([0, 0, 0, 1, 3, 3])
 PREDICTED = np.array([0, 0, 3, 1, 3, 0])
@@ -20,8 +20,8 @@ def test_wilson_interval_of_8_in_10():
 
 
 def test_prose_gives_share_interval_and_n():
-    assert metrics.percent(8, 10) == "80.0% (95% interval 49.0% to 94.3%, n = 10)"
-    assert metrics.points(0.125, 0.091, 0.159) == "+12.5 points (95% interval +9.1 to +15.9)"
+    assert f"{metrics.proportion(8, 10)}" == "80.0% [49.0, 94.3], n = 10"
+    assert str(Interval(0.125, 0.091, 0.159, signed=True)) == "+12.5 points [9.1, 15.9]"
 
 
 def test_confusion_has_true_rows_and_predicted_columns():
@@ -67,8 +67,10 @@ def test_paired_difference_of_few_faces_decides_nothing():
     assert value == 0
     assert low < -0.2 < 0.2 < high
     empty = same[:0]
-    assert np.isnan(metrics.difference(empty, empty, empty)[0])
-    assert metrics.difference(empty, empty, empty, 0.999)[1:] == (-1, 1)
+    value, low, high = metrics.difference(empty, empty, empty, 0.999)
+    assert np.isnan(metrics.difference(empty, empty, empty).value)
+    assert np.isnan(value)
+    assert (low, high) == (-1, 1)
 
 
 def test_difference_of_different_images():
@@ -95,7 +97,7 @@ def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(se
     monkeypatch.setattr(
         metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed)
     )
-    _, low, high = metrics.spread(lambda c: claims.recalls(c)[..., 0], counts, level)
+    _, low, high = metrics.of_counts(lambda c: claims.recalls(c)[..., 0], counts, level)
     exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
     assert exact[0] - 0.02 < low < exact[0]
     assert exact[1] < high < exact[1] + 0.02
@@ -134,7 +136,7 @@ def judged(counts, tests=12):
     level = 1 - 0.05 / tests
     found = claims.OBSERVATIONS.values()
     return [
-        metrics.decide({k: metrics.spread(s, counts, level) for k, s in statistics.items()})
+        metrics.decide({k: metrics.of_counts(s, counts, level) for k, s in statistics.items()})
         for statistics in found
     ]
 
@@ -174,7 +176,7 @@ def test_no_face_of_an_emotion_leaves_claims_undecided():
 
 
 def test_more_tests_widen_the_intervals():
-    few, many = ([high - low for *_, low, high in judged(world(200), tests)] for tests in (1, 50))
+    few, many = ([x.high - x.low for *_, x in judged(world(200), tests)] for tests in (1, 50))
     assert all(a < b for a, b in zip(few, many, strict=True))
 
 
@@ -235,7 +237,7 @@ def test_temperature_is_found_again_and_changes_no_answer():
 
 
 def test_a_table_says_percent_with_wilsons_interval():
-    assert metrics.in_percent(613, 1000) == "61.3 (58.2 to 64.3)"  # by hand: 61.26 +- 3.01
+    assert f"{metrics.proportion(613, 1000):cell}" == "61.3 [58.2, 64.3]"  # by hand: 61.26 +- 3.01
 
 
 def test_bins_of_a_few_faces_are_not_drawn():
