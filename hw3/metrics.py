@@ -45,10 +45,14 @@ class Interval:
 
     def __format__(self, kind: str) -> str:
         value, low, high = (f"{100 * x:.1f}" for x in self)
-        unit = "" if kind == "cell" else " points" if self.signed else "%"
-        n = f", n = {self.n:,}" if self.n is not None and not kind else ""
-        sign = "+" if self.signed and not value.startswith("-") else ""
-        return f"{sign}{value}{unit} [{low}, {high}]{n}"
+        if self.signed and not value.startswith("-"):
+            value = f"+{value}"
+        if kind == "cell":
+            return f"{value} [{low}, {high}]"
+        if self.signed:
+            return f"{value} points [{low}, {high}]"
+        n = "" if self.n is None or kind == "short" else f", n = {self.n:,}"
+        return f"{value}% [{low}, {high}]{n}"
 
     def lies(self, reference: float = 0.0) -> str:
         """Return where the interval lies: "above" or "below" a value, or "not distinguishable"."""
