@@ -214,6 +214,11 @@ def verdict(low: np.ndarray, high: np.ndarray) -> str:
     return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
 
 
+def bonferroni(tests: int) -> float:
+    """Return the level of each of so many intervals that are right together in 95 of 100 cases."""
+    return 1 - 0.05 / tests
+
+
 def decide(tests: dict[str, Interval]) -> tuple[str, str, Interval]:
     """Return the verdict on named statistics, and name and interval of the one that decides.
 
