@@ -2,7 +2,7 @@
 
 The steps are those of a hand calculation: the characteristic polynomial from trace, minors and
 determinant; its roots by Viete's trigonometric formula for three real roots; each eigenvector as
-the cross product of two rows of C - lambda I. Only 3x3 covariances are meant, and no units.
+the cross product of two rows of C - lambda I. Only 3x3 covariances are meant; nothing has a unit.
 """
 
 import numpy as np
