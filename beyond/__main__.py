@@ -4,6 +4,18 @@ from hw3 import faces
 from hw3.commands import DATA, Commands
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command."""
+    made = Commands("beyond", "Seven emotions: what goes beyond the homework, recorded anew.")
+    add = made.add(audit, DATA).add_argument
+    add("--record", action="store_true", help="write results/audit/ anew instead")
+    made.add(inside, DATA)
+    made.add(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
+    text = "few and small measurements, to see that it runs; nothing is kept"
+    made.add(bench).add_argument("--quick", action="store_true", help=text)
+    made.run(arguments)
+
+
 def audit(options) -> None:
     """Count FER2013's repeated pictures again, and compare with the recorded counts."""
     from beyond import audit
@@ -15,40 +27,23 @@ def inside(options) -> None:
     """Look into the recorded CNN on PrivateTest, and record what is found (some minutes)."""
     from beyond import inside
 
-    print(
-        f"{inside.record(faces.find(options.data)):,} faces of PrivateTest: results/inside/{inside.RECORDED.name}"
-    )
+    count = inside.record(faces.find(options.data))
+    print(f"{count:,} faces of PrivateTest: results/inside/{inside.RECORDED.name}")
 
 
 def votes(options) -> None:
     """Record FER+'s votes for PublicTest and PrivateTest."""
     from beyond import votes
 
-    print(
-        f"the votes of {votes.record(options.file):,} pictures are in results/votes/{votes.RECORDED.name}"
-    )
+    count = votes.record(options.file)
+    print(f"the votes of {count:,} pictures are in results/votes/{votes.RECORDED.name}")
 
 
 def bench(options) -> None:
-    """Measure training steps and the loading of train.csv; unless quick, keep the figures under
-    results/bench/.
-    """
+    """Measure training steps and the loading of train.csv; unless quick, keep the figures."""
     from beyond import bench
 
     bench.run(quick=options.quick)
-
-
-def main(arguments=None) -> None:
-    """Run a command."""
-    made = Commands("beyond", "Seven emotions: what goes beyond the homework, recorded anew.")
-    made.add(audit, DATA).add_argument(
-        "--record", action="store_true", help="write results/audit/ anew instead"
-    )
-    made.add(inside, DATA)
-    made.add(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
-    text = "few and small measurements, to see that it runs; nothing is kept"
-    made.add(bench).add_argument("--quick", action="store_true", help=text)
-    made.run(arguments)
 
 
 if __name__ == "__main__":

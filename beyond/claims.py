@@ -283,7 +283,7 @@ def _costs(*names: str) -> list[tuple]:
     for layer, geometry in complexity.LAYERS.items():
         cost = complexity.convolution_cost(**geometry)
         computed = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
-        stated = complexity.ORIGINAL[layer]
+        stated = original.COMPLEXITY[layer]
         found += [
             (f"{name} of {layer}", stated[name], computed[name]) for name in names if name in stated
         ]
@@ -424,7 +424,7 @@ CLAIMS = (
     ),
     *(
         Claim("5", f"PCA: the {q}", "pca#58-against-the-originals-numbers", lambda q=q: _pca(q))
-        for q in pca.ORIGINAL
+        for q in original.PCA
     ),
 )
 TESTS = sum(len(claim.statistics) for claim in CLAIMS)

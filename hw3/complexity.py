@@ -12,33 +12,27 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 BYTES = 4  # of one 32-bit float
 
-# The question's two layers, both without padding, on an image of 8 x 8 x 5; and the original's
-# answers.
+# The question's two layers, both without padding, on an image of 8 x 8 x 5.
 LAYERS = {
     "A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3},
     "B": {"n": 3, "k": 2, "c_in": 6, "c_out": 4, "s": 2},
-}
-ORIGINAL = {
-    "A": {"output": (3, 3, 5), "parameters": 126, "multiplications": 1080, "additions": 1026},
-    "B": {"parameters": 100, "multiplications": 96, "additions": 92},
 }
 
 
 def output_size(n: int, k: int, p: int = 0, s: int = 1) -> int:
     """Return the positions along one side of the output: floor((n + 2p - k) / s) + 1.
 
-    ValueError: a value is not a whole number or too small, or the kernel is larger than the padded
-    input.
+    Raises ValueError for a value that is not whole or too small, or a kernel that does not fit.
     """
     for name, value, least in (("n", n, 1), ("k", k, 1), ("p", p, 0), ("s", s, 1)):
         _whole(name, value, least)
     if k > n + 2 * p:
-        raise ValueError(
-            f"a kernel of {k} does not fit in an input of {n} with padding {p}: k must be at most n + 2p"
-        )
+        problem = f"a kernel of {k} does not fit in an input of {n} with padding {p}"
+        raise ValueError(f"{problem}: k must be at most n + 2p")
     return (n + 2 * p - k) // s + 1
 
 
@@ -55,39 +49,27 @@ class Cost:
     parameters: int  # weights and biases
     multiplications: int
     additions: int  # without the bias, as the original counts
-    bias_additions: (
-        int  # one a value of the output; with them there are as many additions as multiplications
-    )
+    bias_additions: int  # one a value of the output; with them, as many as multiplications
     parameter_bytes: int
     output_bytes: int
 
 
 def convolution_cost(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> Cost:
-    """Return the cost of one convolution by formula; ValueError as in `output_size`, or for a
-    channel count below 1.
-    """
+    """Return the cost of one convolution by formula; ValueError as in `output_size`."""
     size = output_size(n, k, p, s)
     _whole("c_in", c_in, 1)
     _whole("c_out", c_out, 1)
     values, window = size**2 * c_out, k**2 * c_in
     parameters = window * c_out + c_out
-    return Cost(
-        size,
-        parameters,
-        values * window,
-        values * (window - 1),
-        values,
-        BYTES * parameters,
-        BYTES * values,
-    )
+    operations = values * window, values * (window - 1), values
+    return Cost(size, parameters, *operations, BYTES * parameters, BYTES * values)
 
 
 def operation_bound(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> float:
-    """Return c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1), the original's bound on
-    multiplications and additions.
+    """Return the original's bound on operations: c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1).
 
-    It is exact where s divides n + 2p - k, and else less than 4 times too large, since x / floor(x)
-    < 2 for x >= 1.
+    It is exact where s divides n + 2p - k, and else less than 4 times too large, as
+    x / floor(x) < 2 for x >= 1.
     """
     convolution_cost(n, k, c_in, c_out, p, s)  # raises on bad geometry
     return c_out * ((n + 2 * p - k + s) / s) ** 2 * (2 * c_in * k**2 - 1)
@@ -100,18 +82,13 @@ def counting_convolution(
 
     image: (n, n, c_in); kernels: (k, k, c_in, c_out), as Keras keeps them; bias: (c_out,) or None.
     Returns the result, (size, size, c_out), and the counts of multiplications, additions and
-    bias_additions. ValueError: shapes that do not belong together.
+    bias_additions. Raises ValueError for shapes that do not belong together.
     """
     image, kernels = np.asarray(image, float), np.asarray(kernels, float)
-    if (
-        image.ndim != 3
-        or kernels.ndim != 4
-        or len({*image.shape[:2]}) > 1
-        or len({*kernels.shape[:2]}) > 1
-    ):
-        raise ValueError(
-            f"need a square image (n, n, c_in) and kernels (k, k, c_in, c_out), not {image.shape}, {kernels.shape}"
-        )
+    square = len({*image.shape[:2]}) == len({*kernels.shape[:2]}) == 1
+    if not square or image.ndim != 3 or kernels.ndim != 4:
+        need = "need a square image (n, n, c_in) and kernels (k, k, c_in, c_out)"
+        raise ValueError(f"{need}, not {image.shape}, {kernels.shape}")
     k, _, c_in, c_out = kernels.shape
     if image.shape[2] != c_in:
         raise ValueError(f"the image has {image.shape[2]} channels, the kernels expect {c_in}")
@@ -149,19 +126,10 @@ def layer_table(model) -> pd.DataFrame:
         shape = layer.output.shape[1:]
         kernel = getattr(layer, "kernel", None)
         work = 0 if kernel is None else prod(shape[:-1]) * prod(kernel.shape)
-        rows.append(
-            (
-                layer.name,
-                type(layer).__name__,
-                shape,
-                layer.count_params(),
-                work,
-                BYTES * prod(shape),
-            )
-        )
-    return pd.DataFrame(
-        rows, columns=["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
-    )
+        row = layer.name, type(layer).__name__, shape, layer.count_params(), work
+        rows.append((*row, BYTES * prod(shape)))
+    columns = ["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 class Slope(NamedTuple):
@@ -174,13 +142,10 @@ class Slope(NamedTuple):
 
 
 def loglog_slope(x, y, level: float = 0.95) -> Slope:
-    """Fit log y = intercept + slope log x by least squares; the interval is Student's (len(x) - 2
-    degrees of freedom).
+    """Fit log y = intercept + slope log x by least squares, with Student's interval of the slope.
 
     It covers the scatter of the points about the line, not a bend of the truth away from a line.
     """
-    from scipy import stats
-
     fit = stats.linregress(np.log(x), np.log(y))
     half = stats.t.ppf((1 + level) / 2, len(x) - 2) * fit.stderr
     return Slope(fit.slope, fit.slope - half, fit.slope + half, fit.intercept)
@@ -190,43 +155,36 @@ def loglog_slope(x, y, level: float = 0.95) -> Slope:
 # multiplications predict slope 2 in n and in C. The sizes start where a call takes milliseconds,
 # well above the fixed cost of calling the backend.
 FIXED = {"n": 48, "C": 64}
+SMOKE = (96, 128, 192, 256)
+QUICK = (*SMOKE, 384, 512)
+FULL = (128, 192, 256, 384, 512, 768, 1024)
 SIZES = {
-    "smoke": {"n": (96, 128, 192, 256), "C": (96, 128, 192, 256), "repeats": 5},
-    "quick": {"n": (96, 128, 192, 256, 384, 512), "C": (96, 128, 192, 256, 384, 512), "repeats": 7},
-    "full": {
-        "n": (128, 192, 256, 384, 512, 768, 1024),
-        "C": (128, 192, 256, 384, 512, 768, 1024),
-        "repeats": 15,
-    },
+    "smoke": {"n": SMOKE, "C": SMOKE, "repeats": 5},
+    "quick": {"n": QUICK, "C": QUICK, "repeats": 7},
+    "full": {"n": FULL, "C": FULL, "repeats": 15},
 }
 SIZES["cpu"] = SIZES["full"]
 
 
 def measure(profile: str = "quick") -> pd.DataFrame:
-    """Time Keras's convolution on the current backend and device.
+    """Time Keras's convolution on the current backend and device, with the sizes of a profile.
 
-    Returns one row a size: varied ("n" or "C"), n, C, multiplications, seconds (the median, after a
-    warm-up). KeyError: no such profile.
+    Returns one row a size: varied ("n" or "C"), n, C, multiplications and the median seconds.
     """
     sizes = SIZES[profile]
     rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
     calls = [_convolution(n, c) for _, n, c in rows]
     for call in calls:
         seconds(call)  # the first call compiles
-    # All sizes in turn, again and again: a disturbance from outside then slows all of them, and not
-    # one.
-    taken = np.median([[seconds(call) for call in calls] for _ in range(sizes["repeats"])], axis=0)
+    # By turns, so that a disturbance from outside slows all sizes, and not one.
+    taken = [[seconds(call) for call in calls] for _ in range(sizes["repeats"])]
+    costs = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
-    times["multiplications"] = [
-        convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows
-    ]
-    return times.assign(seconds=taken)
+    return times.assign(multiplications=costs, seconds=np.median(taken, axis=0))
 
 
 def _convolution(n: int, c: int):
-    """Return a function that convolves one random (n, n, c) image with c kernels of 3x3, and
-    returns one value of the result.
-    """
+    """Return a function that convolves a random (n, n, c) image and returns one value of it."""
     from keras import ops
 
     random = np.random.default_rng(0)
@@ -236,8 +194,9 @@ def _convolution(n: int, c: int):
 
 
 def seconds(call) -> float:
-    """Return the seconds that a call takes until the number that it returns can be read: fetching
-    more would time a copy.
+    """Return the seconds a call takes until the one number it returns can be read.
+
+    Fetching more would time a copy.
     """
     from keras import ops
 

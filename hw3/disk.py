@@ -1,6 +1,4 @@
-"""The disk: where built things lie, the atomic write of a file, the digest of keys, and the
-lock.
-"""
+"""The disk: where built things lie, the atomic write of a file, the digest of keys, the lock."""
 
 import contextlib
 import fcntl
@@ -20,8 +18,7 @@ def build_dir() -> Path:
 
 
 def write_atomically(path: Path, write: Callable) -> None:
-    """Make the file `path` by `write(file)`, where file is open for binary writing; its folder is
-    made if need be.
+    """Make the file `path`, and its folder, by `write(file)`, where file is open for bytes.
 
     A reader sees the old file or the whole new one, also after a kill or two writers at once: the
     bytes go to a name of their own in the same folder, which then replaces `path`. Raises what
@@ -34,9 +31,7 @@ def write_atomically(path: Path, write: Callable) -> None:
         with open(temporary, "xb") as file:
             write(file)
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # else a crash after the rename could leave a whole name on half a file
+            os.fsync(file.fileno())  # else a crash could leave a whole name on half a file
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -44,17 +39,15 @@ def write_atomically(path: Path, write: Callable) -> None:
 
 def digest(*contents: bytes) -> str:
     """Return 16 hex digits that change with any of the contents."""
-    h = hashlib.blake2b(digest_size=8)
+    whole = hashlib.blake2b(digest_size=8)
     for content in contents:
-        h.update(len(content).to_bytes(8, "big") + content)
-    return h.hexdigest()
+        whole.update(len(content).to_bytes(8, "big") + content)
+    return whole.hexdigest()
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on path: a second process that wants it says so and waits until the
-    first is done or dead.
-    """
+    """Hold an exclusive lock on path; a second process says so and waits for the first's end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:

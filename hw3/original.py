@@ -1,6 +1,4 @@
-"""What the original report of 2018 states or recorded, as data, for the comparison. Questions 4 and
-5: complexity.py, pca.py.
-"""
+"""What the original report of 2018 states or recorded, as data, for the comparison."""
 
 import numpy as np
 import pandas as pd
@@ -12,47 +10,62 @@ HELD_OUT = 2870  # images, a random 10% of Training
 TRAINED_ON = 28_709 - HELD_OUT
 PARAMETERS = {"cnn": 6_040_327, "dnn": 6_036_839}
 TRAINABLE = {"cnn": 6_036_871, "dnn": 6_036_839}
-# Parameters of each layer that has any, in the order of the layers.
-CNN_LAYERS = (
+CNN_LAYERS = (  # parameters of each layer that has any, in the order of the layers
     *(640, 256, 36928, 256, 36928, 256),  # block 1: convolution, normalization, ...
     *(73856, 512, 147584, 512),  # block 2
     *(295168, 1024, 590080, 1024),  # block 3
     *(4719104, 2048, 131328, 1024, 1799),  # head
 )
-OUTPUTS = {
-    "pool1": (24, 24, 64),
-    "pool2": (12, 12, 128),
-    "pool3": (6, 6, 256),
-    "flatten": (9216,),
-    "softmax": (7,),
-}
+OUTPUTS = {"pool1": (24, 24, 64), "pool2": (12, 12, 128), "pool3": (6, 6, 256)}
+OUTPUTS |= {"flatten": (9216,), "softmax": (7,)}
 ACCURACY = {"cnn": 0.69, "dnn": 0.14}  # as its text says, on the held-out images
 ENSEMBLE = 9  # networks behind its confusion matrix
-# For the comparison: the best other reports of the course (on the public and private halves of its
-# test.csv), and what is published on PrivateTest: Khaireddin and Chen 2021 (arXiv 2105.03588), a
-# ResNet-18, the Residual Masking Network.
+
+# Question 4: what the convolutions of complexity.LAYERS cost.
+COMPLEXITY = {
+    "A": {"output": (3, 3, 5), "parameters": 126, "multiplications": 1080, "additions": 1026},
+    "B": {"parameters": 100, "multiplications": 96, "additions": 92},
+}
+# Question 5, as written: text, so that the digits it gave are known. It lists components as (third
+# axis, second, first); here they are in the order of the axes.
+PCA = {
+    "covariance": [["12.04", "0.5", "3.28"], ["0.5", "12.2", "2.9"], ["3.28", "2.9", "8.16"]],
+    "eigenvalues": ["15.2979434", "11.63052369", "5.49203291"],
+    "axes": [
+        ["-0.6165147", "-0.58881629", "-0.52259579"],
+        ["-0.67817891", "0.73439013", "-0.02728563"],
+        ["0.39985541", "0.33758926", "-0.85214385"],
+    ],
+    "components": [
+        ["7.19", "-1.37", "-2.25"],
+        ["0.75", "0.94", "-0.73"],
+        ["-3.07", "4.45", "-3.19"],
+        ["2.61", "2.98", "-1.93"],
+        ["-1.82", "4.75", "4.25"],
+        ["3.35", "-3.92", "2.53"],
+        ["-4.41", "-2.56", "-2.14"],
+        ["3.47", "1.73", "2.28"],
+        ["-2.31", "-6.03", "0.20"],
+        ["-5.75", "-0.98", "0.98"],
+    ],
+    "errors": ["2.25", "0.73", "3.19", "1.93", "4.25", "2.53", "2.14", "2.28", "0.20", "0.98"],
+}
+
+# Beside it, accuracies of others: the best other reports of the course (on the public and private
+# halves of its test.csv), its DNNs of similar size, and what is published on PrivateTest:
+# Khaireddin and Chen 2021 (arXiv 2105.03588), a ResNet-18, the Residual Masking Network.
 COURSE = {"CNN": (0.703, 0.725), "ensemble": (0.716, 0.736), "DNN": (0.487,)}
+COURSE_DNN = (0.29, 0.37, 0.40, 0.42, 0.48, 0.487)
 PUBLISHED = {"CNN": (0.7328, 0.7370), "ensemble": (0.7682,), "DNN": ()}
 HUMANS = 0.65  # published estimate of human accuracy on FER2013
-COURSE_DNN = (
-    0.29,
-    0.37,
-    0.40,
-    0.42,
-    0.48,
-    0.487,
-)  # accuracies of other reports' DNNs of similar size
 
 
 def history(network: str) -> dict[str, list[float]]:
-    """Return the recorded "loss", "accuracy", "val_loss" and "val_accuracy" of the 200 epochs of a
-    network.
-    """
+    """Return "loss", "accuracy", "val_loss" and "val_accuracy" of a network's 200 epochs."""
     return pd.read_csv(FOLDER / f"{network}_history.csv").drop(columns="epoch").to_dict("list")
 
 
 def confusion() -> np.ndarray:
     """Return the printed confusion matrix (7, 7): row shares with two decimals, rows true."""
-    return np.loadtxt(
-        FOLDER / "confusion_matrix.csv", delimiter=",", skiprows=1, usecols=range(1, 8)
-    )
+    path = FOLDER / "confusion_matrix.csv"
+    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 8))

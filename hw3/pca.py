@@ -1,14 +1,14 @@
-"""The worked example of PCA: ten samples in three dimensions, one small function a step, nothing
-hidden in a library.
+"""The worked example of PCA: ten samples in three dimensions, one small function a step.
 
 The steps are those of a hand calculation: the characteristic polynomial from trace, minors and
 determinant; its roots by Viete's trigonometric formula for three real roots; each eigenvector as
-the cross product of two rows of C - lambda I. Only 3x3 covariances are meant. The samples have no
-unit, so neither have components and errors.
+the cross product of two rows of C - lambda I. Only 3x3 covariances are meant; nothing has a unit.
 """
 
 import numpy as np
 import pandas as pd
+
+from hw3 import original
 
 SAMPLES = np.array(
     [
@@ -26,45 +26,17 @@ SAMPLES = np.array(
     float,
 )
 
-# The original's answers, as it wrote them: text, so that the digits it gave are known. It lists
-# components as (third axis, second, first); here they are in the order of the axes.
-ORIGINAL = {
-    "covariance": [["12.04", "0.5", "3.28"], ["0.5", "12.2", "2.9"], ["3.28", "2.9", "8.16"]],
-    "eigenvalues": ["15.2979434", "11.63052369", "5.49203291"],
-    "axes": [
-        ["-0.6165147", "-0.58881629", "-0.52259579"],
-        ["-0.67817891", "0.73439013", "-0.02728563"],
-        ["0.39985541", "0.33758926", "-0.85214385"],
-    ],
-    "components": [
-        ["7.19", "-1.37", "-2.25"],
-        ["0.75", "0.94", "-0.73"],
-        ["-3.07", "4.45", "-3.19"],
-        ["2.61", "2.98", "-1.93"],
-        ["-1.82", "4.75", "4.25"],
-        ["3.35", "-3.92", "2.53"],
-        ["-4.41", "-2.56", "-2.14"],
-        ["3.47", "1.73", "2.28"],
-        ["-2.31", "-6.03", "0.20"],
-        ["-5.75", "-0.98", "0.98"],
-    ],
-    "errors": ["2.25", "0.73", "3.19", "1.93", "4.25", "2.53", "2.14", "2.28", "0.20", "0.98"],
-}
-
 
 def covariance(x: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) covariance of samples x (N, 3), divided by N as the original does (not by N
-    - 1).
-    """
+    """Return the (3, 3) covariance of samples x (N, 3), divided by N as the original does."""
     centered = x - x.mean(axis=0)
     return centered.T @ centered / len(x)
 
 
 def characteristic(c: np.ndarray) -> np.ndarray:
-    """Return (1, -a, b, -d) of det(lambda I - C) = lambda^3 - a lambda^2 + b lambda - d for a (3,
-    3) matrix.
+    """Return (1, -a, b, -d) of det(lambda I - C) = lambda^3 - a lambda^2 + b lambda - d.
 
-    a is the trace, b the sum of the three principal 2x2 minors, d the determinant.
+    C is 3x3: a is its trace, b the sum of the three principal 2x2 minors, d the determinant.
     """
     minors = [c[i, i] * c[j, j] - c[i, j] * c[j, i] for i, j in ((0, 1), (0, 2), (1, 2))]
     return np.array([1.0, -np.trace(c), sum(minors), -c[0] @ np.cross(c[1], c[2])])
@@ -73,9 +45,8 @@ def characteristic(c: np.ndarray) -> np.ndarray:
 def eigenvalues(polynomial: np.ndarray) -> np.ndarray:
     """Return the three real roots of (1, -a, b, -d), largest first, by the trigonometric formula.
 
-    With m = a / 3, r = sqrt(m^2 - b / 3) and cos(phi) = (m^3 - m b / 2 + d / 2) / r^3 they are m +
-    2 r cos((phi - 2 pi j) / 3) for j = 0, 1, 2. ValueError: the three are equal, so there are no
-    principal axes.
+    With m = a / 3, r = sqrt(m^2 - b / 3) and cos(phi) = (m^3 - m b / 2 + d / 2) / r^3 they are
+    m + 2 r cos((phi - 2 pi j) / 3) for j = 0, 1, 2. Raises ValueError where the three are equal.
     """
     _, a, b, d = polynomial * (1, -1, 1, -1)
     m = a / 3
@@ -87,12 +58,10 @@ def eigenvalues(polynomial: np.ndarray) -> np.ndarray:
 
 
 def eigenvector(c: np.ndarray, value: float) -> np.ndarray:
-    """Return the unit v (3,) with C v = value v, signed so that its entry of largest size is
-    positive.
+    """Return the unit v (3,) with C v = value v for a simple root; its largest entry is positive.
 
     v is orthogonal to every row of C - value I, so it is the cross product of two of them; of the
-    three products the longest is taken, since rows that are nearly parallel lose digits. `value`
-    must be a simple root.
+    three products the longest is taken, since rows that are nearly parallel lose digits.
     """
     rows = c - value * np.eye(3)
     v = max((np.cross(rows[i], rows[j]) for i, j in ((0, 1), (0, 2), (1, 2))), key=np.linalg.norm)
@@ -101,9 +70,7 @@ def eigenvector(c: np.ndarray, value: float) -> np.ndarray:
 
 
 def principal_axes(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues (3,), largest first, and the axes (3, 3), one unit vector a row, of a
-    covariance.
-    """
+    """Return a covariance's eigenvalues (3,), largest first, and axes (3, 3), one a row."""
     values = eigenvalues(characteristic(c))
     return values, np.array([eigenvector(c, value) for value in values])
 
@@ -125,49 +92,41 @@ def errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
 
 
 def align(axes: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) axes, each turned (its sign chosen) to point as the same row of the
-    reference does.
-    """
+    """Return the axes (3, 3), each signed to point as the same row of the reference does."""
     return axes * np.sign(np.sum(axes * reference, axis=1, keepdims=True))
 
 
 def answers(x: np.ndarray = SAMPLES) -> dict[str, np.ndarray]:
-    """Return our values of all that the original gives, under the same names, with its signs of the
-    axes.
-    """
+    """Return ours of all that original.PCA has, under the same names and with its signs of axes."""
     c = covariance(x)
     values, axes = principal_axes(c)
-    axes = align(axes, np.array(ORIGINAL["axes"], float))
-    found = {
+    axes = align(axes, np.array(original.PCA["axes"], float))
+    return {
         "covariance": c,
         "eigenvalues": values,
         "axes": axes,
         "components": components(x, axes),
+        "errors": errors(x, reconstruct(x, axes)),
     }
-    return found | {"errors": errors(x, reconstruct(x, axes))}
 
 
-def compare(ours: dict[str, np.ndarray], original: dict[str, list] = ORIGINAL) -> pd.DataFrame:
-    """Return one row a number of the original: quantity, place (counted from 1), original, ours,
-    slip.
+def compare(ours: dict[str, np.ndarray], stated: dict[str, list] = original.PCA) -> pd.DataFrame:
+    """Return a row a stated number: quantity, place (from 1), original, ours, slip.
 
     A number is a slip if it is not ours rounded to the digits that it was written with.
     """
     rows = []
-    for quantity, written in original.items():
-        for place, text in np.ndenumerate(np.array(written)):
-            value = float(ours[quantity][place])
-            rounded = f"{value:.{len(text.partition('.')[2])}f}"
-            rows.append(
-                (quantity, ", ".join(str(i + 1) for i in place), str(text), value, rounded != text)
-            )
+    for quantity, written in stated.items():
+        for index, text in np.ndenumerate(np.array(written)):
+            place = ", ".join(str(i + 1) for i in index)
+            value, digits = float(ours[quantity][index]), len(text.partition(".")[2])
+            slip = f"{value:.{digits}f}" != text
+            rows.append((quantity, place, str(text), value, slip))
     return pd.DataFrame(rows, columns=["quantity", "place", "original", "ours", "slip"])
 
 
 def latex(a: np.ndarray, digits: int) -> str:
-    """Return a matrix (or a vector, as a column) as LaTeX, each entry with so many digits after the
-    point.
-    """
+    """Return a matrix (a vector as a column) as LaTeX, with so many digits after the point."""
     rows = np.asarray(a, float).reshape(len(a), -1)
     body = r" \\ ".join(" & ".join(f"{v:.{digits}f}" for v in row) for row in rows)
     return rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"

@@ -3,6 +3,16 @@
 from hw3.commands import DATA, FRESH, PROFILE, Commands
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command."""
+    made = Commands("press", "Seven emotions: the pages of the report.")
+    text = "write what is missing as empty entries into the catalog"
+    made.add(translations).add_argument("--update", action="store_true", help=text)
+    made.add(book, DATA, PROFILE, FRESH)
+    made.add(pdf, DATA, PROFILE, FRESH)
+    made.run(arguments)
+
+
 def book(options) -> None:
     """Run the chapters and build the HTML (what `make book` calls)."""
     from press.book import build
@@ -11,24 +21,19 @@ def book(options) -> None:
 
 
 def translations(options) -> None:
-    """List what the Chinese edition of the built book lacks, and what its catalog has in vain.
-
-    Raises ValueError where there is any of either.
-    """
+    """List what the Chinese edition of the built book lacks, and what its catalog has in vain."""
     from press import translate
 
-    translator, missing, stale = translate.check(
-        translate.read_catalog(), translate.source_texts(), translate.built_messages()
-    )
-    for kind, found in (("missing", missing), ("stale", stale)):
-        for english, where in found.items():
+    texts = translate.source_texts(), translate.built_messages()
+    translator, missing, stale = translate.check(translate.read_catalog(), *texts)
+    for kind, entries in (("missing", missing), ("stale", stale)):
+        for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")
     if options.update:
         translate.update(missing, translator.met)
     if missing or stale:
-        raise ValueError(
-            f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale"
-        )
+        counts = f"{len(missing)} texts have no translation, {len(stale)} translations are stale"
+        raise ValueError(f"book/locale/zh_TW.po: {counts}")
     print(f"{len(translate.read_catalog())} translations, none missing, none stale")
 
 
@@ -37,16 +42,6 @@ def pdf(options) -> None:
     from press.pdf import build
 
     build(options.profile, options.data, options.fresh)
-
-
-def main(arguments=None) -> None:
-    """Run a command."""
-    made = Commands("press", "Seven emotions: the pages of the report.")
-    text = "write what is missing as empty entries into the catalog"
-    made.add(translations).add_argument("--update", action="store_true", help=text)
-    made.add(book, DATA, PROFILE, FRESH)
-    made.add(pdf, DATA, PROFILE, FRESH)
-    made.run(arguments)
 
 
 if __name__ == "__main__":

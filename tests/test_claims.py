@@ -11,7 +11,7 @@ import pytest
 
 from beyond import audit, claims
 from beyond.claims import Claim, Evidence
-from hw3 import complexity, original, pca
+from hw3 import original, pca
 from hw3.disk import ROOT
 from hw3.metrics import Interval
 
@@ -153,7 +153,7 @@ def test_every_stated_number_is_covered():
     }
     assert len(by_question["5"]) == len(pca.compare(pca.answers())) == 61
     assert (
-        len(by_question["4"]) == sum(len(stated) for stated in complexity.ORIGINAL.values()) + 2
+        len(by_question["4"]) == sum(len(stated) for stated in original.COMPLEXITY.values()) + 2
     )  # and the bound
     stated = [stated for _, stated, _ in by_question["1"]]
     assert set(original.CNN_LAYERS) | {6_040_327, 6_036_871, 3456, "69%"} <= set(stated)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from beyond import __main__ as beyond
 from hw3 import __main__ as cli
 from hw3 import commands, faces, models, runs
 from hw3.disk import ROOT
@@ -43,8 +44,8 @@ def fails(capsys, *arguments):
 
 
 def test_help_and_data_do_not_import_keras(tmp_path):
-    code = "import sys; from hw3.__main__ import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
-    code += "print('keras' in sys.modules)"
+    code = "import sys; from hw3.__main__ import main\n"
+    code += "try: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('keras' in sys.modules)"
     path = write_train(tmp_path / "train.csv")
     for arguments, said in ((["--help"], "evaluate"), (["data", "--data", str(path)], "40 faces")):
         out = subprocess.run(
@@ -52,6 +53,26 @@ def test_help_and_data_do_not_import_keras(tmp_path):
         ).stdout
         assert said in out
         assert out.endswith("False\n")
+
+
+def test_a_command_that_moved_is_answered_with_one_line_that_names_its_new_place():
+    moved = dict.fromkeys(("audit", "inside", "votes", "bench"), "beyond")
+    moved |= dict.fromkeys(("book", "translations", "pdf"), "press")
+    for name, package in moved.items():
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([name, "--data", "a.csv"])
+        line = f"hw3: {name} has moved: run python -m {package} {name} --data a.csv"
+        assert stopped.value.code == line, "a string: exit status 1"
+
+
+def test_every_command_is_summed_up_in_a_whole_sentence(monkeypatch):
+    made = []
+    monkeypatch.setattr(commands.Commands, "run", lambda self, _: made.append(self))
+    for package in (cli, beyond, press):
+        package.main([])
+    functions = [p.get_default("run") for m in made for p in m.commands.choices.values()]
+    assert len(functions) == 13
+    assert all(f.__doc__.partition("\n")[0].endswith(".") for f in functions)
 
 
 def test_data_describes_what_it_found(tmp_path, capsys):
@@ -131,9 +152,12 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
         assert "No space left on device" in fails(capsys, "data", "--download")
     assert list((tmp_path / "data").iterdir()) == []
     cli.download()
-    assert sorted(p.relative_to(tmp_path / "data").as_posix() for p in (tmp_path / "data").rglob("*.png")) == [
-        "test/happy/1.png", "train/happy/0.png", "train/happy/2.png",
-    ]  # fmt: skip
+    pictures = sorted((tmp_path / "data").rglob("*.png"))
+    assert [p.relative_to(tmp_path / "data").as_posix() for p in pictures] == [
+        "test/happy/1.png",
+        "train/happy/0.png",
+        "train/happy/2.png",
+    ]
     assert {p.name for p in (tmp_path / "data").iterdir()} == {"train", "test"}
     (tmp_path / "data" / "train" / "mine.png").write_bytes(b"mine")
     assert "is there already" in fails(capsys, "data", "--download")
@@ -143,11 +167,10 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
 def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(book, "ROOT", tmp_path)
     (tmp_path / "book").mkdir()
+    magic = '[{"cell_type": "raw", "source": "%"}, '
+    magic += '{"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]'
     for cells, said in (
-        (
-            '[{"cell_type": "raw", "source": "%"}, {"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]',
-            "cell 2, line 2",
-        ),
+        (magic, "cell 2, line 2"),
         ('[{"cell_type": "code"', "no whole notebook"),
         ('[{"cell_type": "code"}]', "no whole notebook"),
     ):
@@ -451,7 +474,8 @@ def test_closed_streams_and_letters_that_cannot_be_shown_break_nothing(tmp_path)
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 TRAIN = "mount -t tmpfs -o {options} none {build} || exit 9; "
-TRAIN += "{python} -m hw3 train dnn --profile smoke --set architecture=residual --set epochs=1 --data {data}; code=$?; "
+TRAIN += "{python} -m hw3 train dnn --profile smoke --set architecture=residual --set epochs=1 "
+TRAIN += "--data {data}; code=$?; "
 LOOK = "find {build} -type f >&2; exit $code"
 
 

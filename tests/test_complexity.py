@@ -1,6 +1,4 @@
-"""Chapter 4: the numbers of the question, by formula, by Keras, by counting, and in the page's
-calculator.
-"""
+"""Chapter 4: the numbers of the question, by formula, Keras, counting and the page's calculator."""
 
 import json
 import re
@@ -12,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import complexity, figures, models, recipes
+from hw3 import complexity, figures, models, original, recipes
 
 A, B = complexity.LAYERS["A"], complexity.LAYERS["B"]
 GEOMETRIES = [
@@ -64,7 +62,7 @@ def test_the_original_slipped_once_in_the_output_of_a():
         cost["output"] = (cost["size"], cost["size"], layer["c_out"])
         slips += [
             (name, what, cost[what])
-            for what, written in complexity.ORIGINAL[name].items()
+            for what, written in original.COMPLEXITY[name].items()
             if cost[what] != written
         ]
     assert slips == [("A", "output", (3, 3, 6))]
@@ -230,14 +228,14 @@ def calculator():
 
 
 def in_page(cases):
-    """Return what the calculator's script answers to each case: numbers, or the line of its
-    error.
-    """
+    """Return what the calculator's script answers to each case: numbers, or its error's line."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed, so the calculator's script cannot be run")
     script = re.search(r"<script>(.*?)</script>", calculator(), re.DOTALL)[1]
     ask = """
-        const answer = (given) => { try { return hw3ConvolutionCost(given); } catch (problem) { return problem.message; } };
+        const answer = (given) => {
+            try { return hw3ConvolutionCost(given); } catch (problem) { return problem.message; }
+        };
         const plain = (key, value) => (typeof value === "bigint" ? String(value) : value);
         console.log(JSON.stringify(CASES.map(answer), plain));"""
     program = script + ask.replace("CASES", json.dumps(cases))
