@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from beyond import audit, claims
 from beyond.claims import Claim, Evidence
-from hw3 import complexity, original, pca
+from hw3 import complexity, metrics, original, pca
 from hw3.disk import ROOT
-from hw3.metrics import Interval
+from hw3.metrics import DISGUST, FEAR, HAPPY, SAD, Interval
 
 
 def run(trained=0.5, hits=500, n=1000, first=0, new=None):
@@ -201,3 +202,95 @@ def test_every_claim_leads_to_a_section():
             re.sub(r"\$.*?\$|[^\w -]", "", text.lower()).replace(" ", "-") for text in headings
         ]  # as MyST does it
         assert heading in slugs, claim.text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(seed, monkeypatch):
+    """The recall of one emotion has an exact interval, since its share is drawn from a beta
+    distribution.
+    """
+    counts, level = np.diag([30] * 7) + 10, 1 - 0.05 / 18
+    monkeypatch.setattr(
+        metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed)
+    )
+    _, low, high = metrics.of_counts(lambda c: claims.recalls(c)[..., 0], counts, level)
+    exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
+    assert exact[0] - 0.02 < low < exact[0]
+    assert exact[1] < high < exact[1] + 0.02
+
+
+def world(n, **confused):
+    """Return counts with n faces an emotion: 70% right, the rest spread evenly but for the shares
+    in confused.
+    """
+    p = np.full((7, 7), 0.05)
+    np.fill_diagonal(p, 0.70)
+    for pair, share in confused.items():
+        i, j = (getattr(metrics, name) for name in pair.split("_to_"))
+        p[i, i] -= share - p[i, j]
+        p[i, j] = share
+    return np.round(p * n).astype(int)
+
+
+def both(a, b, share):
+    return {f"{a}_to_{b}": share, f"{b}_to_{a}": share}
+
+
+def test_statistics_by_hand():
+    counts = world(100, **both("FEAR", "SAD", 0.25))
+    assert claims.pair_excess(FEAR, SAD)(counts) == pytest.approx(0.25 - 0.05)
+    assert claims.recall_excess(HAPPY)(counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
+    assert claims.drift_excess(FEAR, SAD)(counts) == pytest.approx(0.20)
+    assert claims.lowest_margin(FEAR)(counts) == pytest.approx(0)
+    assert claims.highest_margin(DISGUST, HAPPY)(counts) == pytest.approx(0)
+
+
+def judged(counts, tests=12):
+    """Return verdict, deciding statistic, value, low and high of each observation, at a level for
+    so many tests.
+    """
+    level = 1 - 0.05 / tests
+    found = claims.OBSERVATIONS.values()
+    return [
+        metrics.decide({k: metrics.of_counts(s, counts, level) for k, s in statistics.items()})
+        for statistics in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "claim", "expected"),
+    [
+        (world(2000, **both("SAD", "NEUTRAL", 0.3)), 2, "holds"),
+        (world(2000, **both("FEAR", "HAPPY", 0.3)), 2, "does not hold"),
+        (world(20, **both("SAD", "NEUTRAL", 0.1)), 2, "undecided"),
+        (world(2000, FEAR_to_SAD=0.3), 5, "holds"),
+        (world(2000, SAD_to_FEAR=0.3), 5, "does not hold"),
+        (world(2000), 5, "undecided"),
+    ],
+)
+def test_verdicts_follow_the_matrix(counts, claim, expected):
+    assert judged(counts)[claim - 1][0] == expected
+
+
+def test_all_six_claims_hold_in_the_world_that_the_original_describes():
+    share = {"FEAR": {"SAD": 0.22, "NEUTRAL": 0.22, "ANGRY": 0.16}, "SAD": {"FEAR": 0.14, "NEUTRAL": 0.24},
+             "ANGRY": {"FEAR": 0.14, "SAD": 0.18, "NEUTRAL": 0.22}, "NEUTRAL": {"SAD": 0.12, "ANGRY": 0.1}}  # fmt: skip
+    p = np.full((7, 7), 0.01)
+    p[5] = 0.02  # Surprise is recognized less well than Disgust and Happy
+    for i, row in share.items():
+        for j, s in row.items():
+            p[getattr(metrics, i), getattr(metrics, j)] = s
+    np.fill_diagonal(p, 0)
+    np.fill_diagonal(p, 1 - p.sum(1))
+    assert [verdict for verdict, *_ in judged(np.round(20_000 * p).astype(int))] == ["holds"] * 6
+
+
+def test_no_face_of_an_emotion_leaves_claims_undecided():
+    counts = world(2000)
+    counts[DISGUST] = 0
+    assert {verdict for verdict, *_ in judged(counts)} == {"undecided"}
+
+
+def test_more_tests_widen_the_intervals():
+    few, many = ([x.high - x.low for *_, x in judged(world(200), tests)] for tests in (1, 50))
+    assert all(a < b for a, b in zip(few, many, strict=True))
