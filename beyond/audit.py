@@ -159,12 +159,12 @@ def audit(data: faces.Faces) -> tuple[dict, dict[str, np.ndarray]]:
     return quick_counts(data) | {"near": alike}, {"identical": same, "near": family}
 
 
-def inflation(right: np.ndarray, leaked: np.ndarray, level: float = 0.95) -> Interval:
+def inflation(right: np.ndarray, leaked: np.ndarray) -> Interval:
     """Return the accuracy on all images minus that on the others than leaked: both bool (n,)."""
     clean, n = ~leaked, len(right)
     on_all, on_clean = right.mean(), right[clean].mean()
     each = (right - on_all) / n - clean * (right - on_clean) / clean.sum()
-    value, half = on_all - on_clean, stats.norm.ppf((1 + level) / 2) * np.sqrt((each**2).sum())
+    value, half = on_all - on_clean, stats.norm.ppf(0.975) * np.sqrt((each**2).sum())
     return Interval(value, value - half, value + half, signed=True)
 
 

@@ -24,7 +24,7 @@ from hw3.recipes import recipe
 from hw3.runs import Run
 from hw3.sources.drawn import COUNTS
 
-MARGIN = 0.05  # what training accuracy exceeds accuracy on other faces by where a network overfits
+MARGIN = 0.05  # a network overfits if it is right so much more often in training than elsewhere
 ROUNDING = 0.005  # what is stated as 69% may be 68.5%
 LOSSES = ("stable loss", "clipped loss")
 LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
@@ -74,7 +74,7 @@ class Claim:
     text: str
     where: str  # the section that shows it, "chapter#heading"
     exact: Callable[[], list[tuple]] | None = None  # gives (name, stated, computed) of each number
-    # by name functions of Evidence and level, which give an Interval
+    # functions of Evidence and level by name, each of which gives an Interval
     statistics: dict[str, Callable] = field(default_factory=dict)
     rerun: bool = False  # whether the runs decide it, so that the reader's may decide otherwise
 
