@@ -20,7 +20,7 @@ def audit(options) -> None:
     """Count FER2013's repeated pictures again, and compare with the recorded counts."""
     from beyond import audit
 
-    audit.again(faces.find(options.data), options.record)
+    audit.recount(faces.find(options.data), options.record)
 
 
 def inside(options) -> None:

@@ -1,16 +1,17 @@
-"""Everything that the original states, as data: each claim with its test, and the verdicts on a set
-of runs.
+"""Everything that the original states, as data: each claim with its test, and the verdicts on runs.
 
 An exact claim is a list of numbers: it holds if every one, as stated, equals what is computed here,
 else it does not hold. A sampled claim has statistics, each a difference of shares with an interval,
 that must all be positive; `metrics.decide` gives the verdict. TESTS counts the statistics of all
-sampled claims, and every interval is at 1 - 0.05 / TESTS (Bonferroni), so that all verdicts on one
+sampled claims, and every interval is at the level `metrics.bonferroni(TESTS)`, so that all verdicts on one
 set of runs are right together in 95 of 100 cases. A new claim is one more entry of CLAIMS.
 """
 
-import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from math import prod
 
 import numpy as np
 import pandas as pd
@@ -18,172 +19,138 @@ import pandas as pd
 from beyond import audit
 from hw3 import complexity, metrics, original, pca, runs
 from hw3.faces import EMOTIONS
-from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
+from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD, Interval
 from hw3.recipes import recipe
 from hw3.runs import Run
 from hw3.sources.drawn import COUNTS
 
-# a network overfits if its training accuracy is so much above its accuracy on faces that it was not
-# trained on
-MARGIN = 0.05
+MARGIN = 0.05  # a network overfits if it is right so much more often in training than elsewhere
 ROUNDING = 0.005  # what is stated as 69% may be 68.5%
-# the part of a recorded run for claims about new faces, as `audit.unseen`
-NEW = "PrivateTest without copies"
+LOSSES = ("stable loss", "clipped loss")
+LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
+NEW = "PrivateTest without copies"  # the part of a recorded run for claims about new faces
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs to test claims on: this report's CNN and DNN, the original's CNN and by loss its DNN;
-    the part that counts, and of it new faces: those of which no copy was learned from."""
+    """Runs to test claims on, the part that counts, and the part of it that holds new faces."""
 
     cnn: Run
     dnn: Run
-    again: Run  # the CNN by the original's recipe
-    stacks: dict[str, Run]
+    original_cnn: Run  # by the original's recipe, as the DNNs below
+    original_dnns: dict[str, Run]  # by loss
     part: str
-    new: str
+    new: str  # no copy of these faces was learned from
 
 
 def recorded() -> Evidence:
     """Return the recorded runs on FER2013's PrivateTest."""
     names = ("modern-cnn", "modern-dnn", "original-cnn", "original-dnn", "clipped-dnn")
-    cnn, dnn, again, stable, clipped = (with_new(runs.recorded(name)[0]) for name in names)
-    return Evidence(
-        cnn, dnn, again, {"stable loss": stable, "clipped loss": clipped}, "PrivateTest", NEW
-    )
+    cnn, dnn, original_cnn, *dnns = (with_new(runs.recorded(name)[0]) for name in names)
+    by_loss = dict(zip(LOSSES, dnns, strict=True))
+    return Evidence(cnn, dnn, original_cnn, by_loss, "PrivateTest", NEW)
 
 
 def with_new(run: Run) -> Run:
-    """Return a recorded run with one more part: the pictures of PrivateTest that do not stand in
-    Training as well.
-    """
-    return replace(
-        run,
-        predictions=run.predictions
-        | {NEW: audit.unseen(run, "PrivateTest").predictions["PrivateTest"]},
-    )
+    """Return a recorded run with the part NEW: PrivateTest without copies of what it learned."""
+    new = audit.without_copies(run, "PrivateTest").predictions["PrivateTest"]
+    return replace(run, predictions=run.predictions | {NEW: new})
 
 
 def own(faces, profile: str) -> Evidence:
-    """Return the reader's own runs on their held-out faces; those that are not on disk are
-    trained.
-    """
-    dnn, clipped = (
-        runs.obtain("dnn", faces, recipe("dnn", profile, loss=loss))
-        for loss in ("stable", "clipped")
-    )
+    """Return the reader's own runs on their held-out faces; what is not on disk is trained."""
+    recipes = [recipe("dnn", profile, loss=loss) for loss in ("stable", "clipped")]
+    dnns = [runs.obtain("dnn", faces, each) for each in recipes]
     cnn = runs.obtain("cnn", faces, recipe("cnn", profile))
-    return Evidence(
-        cnn, dnn, cnn, {"stable loss": dnn, "clipped loss": clipped}, "held-out", "held-out"
-    )
+    by_loss = dict(zip(LOSSES, dnns, strict=True))
+    return Evidence(cnn, dnns[0], cnn, by_loss, "held-out", "held-out")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the original: the question that it answers, its text, and the section that shows
-    it, as "chapter#heading".
-
-    exact() returns (name, stated, computed) for each number; statistics map names to (Evidence,
-    level) -> (value, low, high).
-    """
+    """A claim of the original: an exact one has numbers, a sampled one statistics."""
 
     question: str
     text: str
-    where: str
-    exact: Callable[[], list[tuple]] | None = None
+    where: str  # the section that shows it, "chapter#heading"
+    exact: Callable[[], list[tuple]] | None = None  # gives (name, stated, computed) of each number
+    # functions of Evidence and level by name, each of which gives an Interval
     statistics: dict[str, Callable] = field(default_factory=dict)
-    # whether the statistics depend on the runs, so that the reader's own give another verdict
-    runs: bool = True
+    rerun: bool = False  # whether the runs decide it, so that the reader's may decide otherwise
 
 
-# The six observations of question 3
+# The six observations of question 3: statistics of emotions i and j on counts (..., 7, 7)
 
 
-def pair_excess(i: int, j: int) -> Callable:
-    """Return the statistic "rate of the pair i, j minus the mean rate of all other pairs", on
-    counts (..., 7, 7).
-    """
+def pair_excess(i: int, j: int, counts: np.ndarray) -> np.ndarray:
+    """Return the rate at which i and j are confused minus the mean rate of all other pairs."""
+    n = counts.sum(-1)
 
-    a, b = np.triu_indices(N_CLASSES, 1)
-    this = list(zip(a, b, strict=True)).index((min(i, j), max(i, j)))
+    def rate(a, b):
+        return (counts[..., a, b] + counts[..., b, a]) / (n[..., a] + n[..., b])
 
-    def statistic(counts):
-        n = counts.sum(-1)
-        rates = (counts[..., a, b] + counts[..., b, a]) / (n[..., a] + n[..., b])
-        return rates[..., this] - (rates.sum(-1) - rates[..., this]) / (len(a) - 1)
-
-    return statistic
+    rates = rate(*np.triu_indices(N_CLASSES, 1))
+    return rate(i, j) - (rates.sum(-1) - rate(i, j)) / (rates.shape[-1] - 1)
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """Return the recall of each emotion (..., 7) of counts (..., 7, 7)."""
+    """Return the recall of each emotion (..., 7)."""
     return np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1)
 
 
-def recall_excess(i: int) -> Callable:
-    """Return the statistic "recall of i minus the mean recall of the other emotions"."""
-    return lambda counts: recalls(counts)[..., i] - np.delete(recalls(counts), i, -1).mean(-1)
+def recall_excess(i: int, counts: np.ndarray) -> np.ndarray:
+    """Return the recall of i minus the mean recall of the other emotions."""
+    recall = recalls(counts)
+    return recall[..., i] - np.delete(recall, i, -1).mean(-1)
 
 
-def drift_excess(i: int, j: int) -> Callable:
-    """Return the statistic "share of i taken for j minus the mean share of i taken for each other
-    wrong emotion".
-    """
-    others = [c for c in range(N_CLASSES) if c not in (i, j)]
-
-    def statistic(counts):
-        row = counts[..., i, :] / counts[..., i, :].sum(-1, keepdims=True)
-        return row[..., j] - row[..., others].mean(-1)
-
-    return statistic
+def drift_excess(i: int, j: int, counts: np.ndarray) -> np.ndarray:
+    """Return the share of i taken for j minus the mean share taken for each other wrong emotion."""
+    row = counts[..., i, :] / counts[..., i, :].sum(-1, keepdims=True)
+    return row[..., j] - np.delete(row, [i, j], -1).mean(-1)
 
 
-def lowest_margin(i: int) -> Callable:
-    """Return the statistic "lowest recall of the other emotions minus the recall of i": positive
-    where i is the worst.
-    """
-    return lambda counts: np.delete(recalls(counts), i, -1).min(-1) - recalls(counts)[..., i]
+def worst_by(i: int, counts: np.ndarray) -> np.ndarray:
+    """Return the lowest recall of the other emotions minus that of i: positive if i is worst."""
+    recall = recalls(counts)
+    return np.delete(recall, i, -1).min(-1) - recall[..., i]
 
 
-def highest_margin(*tops: int) -> Callable:
-    """Return the statistic "lowest recall of tops minus the highest recall of the rest": positive
-    where tops are the best.
-    """
-    return lambda counts: (
-        recalls(counts)[..., tops].min(-1) - np.delete(recalls(counts), tops, -1).max(-1)
-    )
+def best_by(i: int, j: int, counts: np.ndarray) -> np.ndarray:
+    """Return the lower recall of i and j minus the best other: positive if both are best."""
+    recall = recalls(counts)
+    return recall[..., [i, j]].min(-1) - np.delete(recall, [i, j], -1).max(-1)
 
 
-def pairs(first: int, *others: int) -> dict[str, Callable]:
+def _pairs(first, *others):
     """Return the pair statistics of one emotion with each of the others, by name."""
-    return {metrics.pair_name(first, o): pair_excess(first, o) for o in others}
+    return {metrics.pair_name(first, o): partial(pair_excess, first, o) for o in others}
 
 
-# The original's six observations, and for each the statistics of a confusion matrix that must all
-# be positive for it to hold.
+# for each observation the statistics of a confusion matrix that must all be positive
 OBSERVATIONS = {
-    "Fear is easily confused with Sad, Neutral and Angry": pairs(FEAR, SAD, NEUTRAL, ANGRY),
-    "Sad and Neutral are easily confused": pairs(SAD, NEUTRAL),
-    "Angry is easily confused with Sad and Neutral": pairs(ANGRY, SAD, NEUTRAL),
+    "Fear is easily confused with Sad, Neutral and Angry": _pairs(FEAR, SAD, NEUTRAL, ANGRY),
+    "Sad and Neutral are easily confused": _pairs(SAD, NEUTRAL),
+    "Angry is easily confused with Sad and Neutral": _pairs(ANGRY, SAD, NEUTRAL),
     "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral": {
-        "recall of Neutral": recall_excess(NEUTRAL),
+        "recall of Neutral": partial(recall_excess, NEUTRAL),
         **{
-            f"{EMOTIONS[i]} taken for Neutral": drift_excess(i, NEUTRAL) for i in (FEAR, SAD, ANGRY)
+            f"{EMOTIONS[i]} taken for Neutral": partial(drift_excess, i, NEUTRAL)
+            for i in (FEAR, SAD, ANGRY)
         },
     },
-    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": lowest_margin(FEAR)},
+    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": partial(worst_by, FEAR)},
     "Disgust and Happy have the highest accuracy": {
-        "lower of the two minus the best other recall": highest_margin(DISGUST, HAPPY)
+        "lower of the two minus the best other recall": partial(best_by, DISGUST, HAPPY)
     },
 }
 
 
-# The tests of sampled claims
+# The statistics of the other sampled claims
 
 
-def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> metrics.Interval:
-    """Return training accuracy minus accuracy on a part minus MARGIN, with its interval: a run
-    overfits where that is positive.
+def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> Interval:
+    """Return training accuracy minus accuracy on a part minus MARGIN: positive if a run overfits.
 
     Training accuracy is the last epoch's, on distorted images and while the weights change.
     """
@@ -191,61 +158,60 @@ def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> metrics
     return metrics.unpaired(trained, run.hits(part), level) - MARGIN
 
 
-def _log_gap(evidence: Evidence, level: float) -> metrics.Interval:
+def _gap_by_loss(loss, evidence, level):
+    return excess_gap(evidence.original_dnns[loss], evidence.new, level)
+
+
+def _gap_of_log(evidence, level):
     log = original.history("dnn")
-    counts = [
-        (round(log[k][-1] * n), n)
-        for k, n in (("accuracy", original.TRAINED_ON), ("val_accuracy", original.HELD_OUT))
-    ]
-    return metrics.unpaired(*counts, level) - MARGIN
+    trained = round(log["accuracy"][-1] * original.TRAINED_ON), original.TRAINED_ON
+    held_out = round(log["val_accuracy"][-1] * original.HELD_OUT), original.HELD_OUT
+    return metrics.unpaired(trained, held_out, level) - MARGIN
 
 
-def _better(evidence: Evidence, level: float) -> metrics.Interval:
+def _above_least(evidence, level):
+    return metrics.accuracy(evidence.original_cnn, evidence.new, level) - LEAST
+
+
+def _below_most(evidence, level):
+    return -(metrics.accuracy(evidence.original_dnns["clipped loss"], evidence.new, level) - MOST)
+
+
+def _better(evidence, level):
     labels, by_cnn = evidence.cnn.predicted(evidence.part)
     return metrics.difference(labels, by_cnn, evidence.dnn.predicted(evidence.part)[1], level)
 
 
-def _of_matrix(statistic: Callable) -> Callable:
-    return lambda e, level: metrics.of_counts(
-        statistic, metrics.confusion(*e.cnn.predicted(e.part)), level
-    )
+def _of_matrix(statistic, evidence, level):
+    counts = metrics.confusion(*evidence.cnn.predicted(evidence.part))
+    return metrics.of_counts(statistic, counts, level)
 
 
 # The numbers of exact claims
 
 
-@functools.cache
-def _network(name: str):
+@cache
+def _network(name):
     """Return the original's network called name, built once: nothing here changes it."""
     from hw3 import models
 
     return models.NETWORKS[name]["original"]()
 
 
-def _layers() -> list[tuple]:
-    counted = [
-        (layer.name, layer.count_params())
-        for layer in _network("cnn").layers
-        if layer.count_params()
-    ]
-    return [
-        (name, stated, count)
-        for stated, (name, count) in zip(original.CNN_LAYERS, counted, strict=True)
-    ]
+def _layers():
+    layers = [layer for layer in _network("cnn").layers if layer.count_params()]
+    stated = zip(layers, original.CNN_LAYERS, strict=True)
+    return [(layer.name, number, layer.count_params()) for layer, number in stated]
 
 
-def _maps() -> list[tuple]:
-    network = _network("cnn")
-    return [
-        (name, stated, network.get_layer(name).output.shape[1:])
-        for name, stated in original.OUTPUTS.items()
-    ]
+def _maps():
+    layer = _network("cnn").get_layer
+    return [(name, size, layer(name).output.shape[1:]) for name, size in original.OUTPUTS.items()]
 
 
-def _totals(name: str) -> list[tuple]:
-    network = _network(name)
-    trained = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
-    whole, stated = network.count_params(), (original.PARAMETERS[name], original.TRAINABLE[name])
+def _totals(name):
+    network, stated = _network(name), (original.PARAMETERS[name], original.TRAINABLE[name])
+    whole, trained = network.count_params(), sum(prod(w.shape) for w in network.trainable_weights)
     return [
         ("all", stated[0], whole),
         ("trained", stated[1], trained),
@@ -253,247 +219,146 @@ def _totals(name: str) -> list[tuple]:
     ]
 
 
-def _same_size() -> list[tuple]:
-    cnn, dnn = (_totals(name)[0][2] for name in ("cnn", "dnn"))
-    return [
-        ("parameters in millions, the DNN beside the CNN", f"{cnn / 1e6:.2f}", f"{dnn / 1e6:.2f}")
-    ]
+def _same_size():
+    cnn, dnn = (f"{_network(name).count_params() / 1e6:.2f}" for name in ("cnn", "dnn"))
+    return [("parameters in millions, the DNN beside the CNN", cnn, dnn)]
 
 
-def _ends_at(name: str) -> list[tuple]:
+def _ends_at(name):
     last = original.history(name)["val_accuracy"][-1]
-    return [
-        ("held-out accuracy of the last epoch", f"{original.ACCURACY[name]:.0%}", f"{last:.0%}")
-    ]
+    stated = f"{original.ACCURACY[name]:.0%}"
+    return [("held-out accuracy of the last epoch", stated, f"{last:.0%}")]
 
 
-def _matrix_accuracy() -> list[tuple]:
+def _matrix_accuracy():
     implied = np.average(original.confusion().diagonal(), weights=COUNTS)
-    return [
-        (
-            "accuracy, from the diagonal and Training's counts",
-            f"{original.ACCURACY['cnn']:.0%}",
-            f"{implied:.0%}",
-        )
-    ]
+    stated = f"{original.ACCURACY['cnn']:.0%}"
+    return [("accuracy, from the diagonal and Training's counts", stated, f"{implied:.0%}")]
 
 
-def _costs(*names: str) -> list[tuple]:
-    found = []
+def _costs(quantity):
+    numbers = []
     for layer, geometry in complexity.LAYERS.items():
-        cost = complexity.convolution_cost(**geometry)
+        cost, stated = complexity.convolution_cost(**geometry), original.COMPLEXITY[layer]
         computed = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
-        stated = original.COMPLEXITY[layer]
-        found += [
-            (f"{name} of {layer}", stated[name], computed[name]) for name in names if name in stated
-        ]
-    return found
+        if quantity in stated:
+            numbers.append((f"{quantity} of {layer}", stated[quantity], computed[quantity]))
+    return numbers
 
 
-def _bound() -> list[tuple]:
-    """Check the bound of (c) on every geometry with n up to 12, k up to n + 2p, p up to 2, s up to
-    4 and few channels.
-    """
+def _bound():
+    """Check the bound of (c) on every geometry with few positions and channels."""
     below = loose = 0
-    for n, p, s, c_in, c_out in np.ndindex(12, 3, 4, 3, 3):
-        for k in range(1, n + 1 + 2 * p + 1):
-            geometry = {
-                "n": n + 1,
-                "k": k,
-                "c_in": c_in + 1,
-                "c_out": c_out + 1,
-                "p": p,
-                "s": s + 1,
-            }
-            cost, bound = (
-                complexity.convolution_cost(**geometry),
-                complexity.operation_bound(**geometry),
-            )
-            excess = bound - cost.multiplications - cost.additions
+    sizes, pads, strides, channels = range(1, 13), range(3), range(1, 5), range(1, 4)
+    for n, p, s, c_in, c_out in itertools.product(sizes, pads, strides, channels, channels):
+        for k in range(1, n + 2 * p + 1):
+            geometry = n, k, c_in, c_out, p, s
+            cost = complexity.convolution_cost(*geometry)
+            operations = cost.multiplications + cost.additions
+            excess = complexity.operation_bound(*geometry) - operations
             below += excess < -1e-6
-            loose += abs(excess) > 1e-6 and (n + 1 + 2 * p - k) % (s + 1) == 0
+            loose += abs(excess) > 1e-6 and (n + 2 * p - k) % s == 0
     return [
         ("geometries with more operations than it says", 0, below),
         ("with less, though the stride divides", 0, loose),
     ]
 
 
-def _pca(quantity: str) -> list[tuple]:
-    rows = pca.compare(pca.answers()).query("quantity == @quantity")
-    return [
-        (r.place, r.original, f"{r.ours:.{len(r.original.partition('.')[2])}f}")
-        for r in rows.itertuples()
-    ]
+def _pca(quantity):
+    table = pca.compare(pca.answers())
+    numbers = []
+    for row in table[table["quantity"] == quantity].itertuples():
+        digits = len(row.original.partition(".")[2])
+        numbers.append((row.place, row.original, f"{row.ours:.{digits}f}"))
+    return numbers
 
 
-LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
-REACHED = {
-    f"accuracy minus {LEAST:.1%}": lambda e, level: metrics.accuracy(e.again, e.new, level) - LEAST
-}
-NO_MORE = {
-    f"{MOST:.1%} minus accuracy": lambda e, level: (
-        -(metrics.accuracy(e.stacks["clipped loss"], e.new, level) - MOST)
-    )
-}
-OVERFITS = {
-    f"gap less 5 points, {loss}": lambda e, level, loss=loss: excess_gap(
-        e.stacks[loss], e.new, level
-    )
-    for loss in ("stable loss", "clipped loss")
-}
-LOG_OVERFITS = {"gap in its log less 5 points": _log_gap}
-STRUCTURE = {"CNN minus DNN": _better}
-SEEN = "confusion#the-originals-six-observations-tested"
+def _exact(question, text, where, numbers, *arguments):
+    return Claim(question, text, where, partial(numbers, *arguments))
+
+
+def _sampled(question, text, where, statistics, rerun=True):
+    return Claim(question, text, where, statistics=statistics, rerun=rerun)
+
+
+def _observed(text, statistics):
+    where = "confusion#the-originals-six-observations-tested"
+    tests = {name: partial(_of_matrix, s) for name, s in statistics.items()}
+    return _sampled("3", text, where, tests)
+
+
+AT_LEAST = {f"accuracy minus {LEAST:.1%}": _above_least}
+AT_MOST = {f"{MOST:.1%} minus accuracy": _below_most}
+OVERFITS = {f"gap less 5 points, {loss}": partial(_gap_by_loss, loss) for loss in LOSSES}
+LOG_OVERFITS = {"gap in its log less 5 points": _gap_of_log}
+OBSERVED = tuple(_observed(text, statistics) for text, statistics in OBSERVATIONS.items())
+LOG, RERUNS = "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
+SIDES = "dnn#your-own-training-side-by-side"
+MATRIX = "confusion#the-originals-matrix-and-why-it-looks-better"
+A_B, NETWORK = "complexity#42-layers-a-and-b", "complexity#43-a-network-of--convolutions"
+PCA = "pca#58-against-the-originals-numbers"
 CLAIMS = (
-    Claim("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
-    Claim("1", "The sizes of what its blocks give", "cnn#architecture", _maps),
-    Claim("1", "The CNN's parameters in all", "cnn#architecture", lambda: _totals("cnn")),
-    Claim(
-        "1", "Its log ends at 69% of the held-out images", "cnn#training", lambda: _ends_at("cnn")
+    _exact("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
+    _exact("1", "The sizes of what its blocks give", "cnn#architecture", _maps),
+    _exact("1", "The CNN's parameters in all", "cnn#architecture", _totals, "cnn"),
+    _exact("1", "Its log ends at 69% of the held-out images", "cnn#training", _ends_at, "cnn"),
+    _sampled("1", "Such a CNN has 69% or more of new faces right", "cnn#accuracy", AT_LEAST),
+    _exact("2", "The DNN's parameters in all", "dnn#architecture", _totals, "dnn"),
+    _exact("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
+    _exact("2", "Its log ends at 14% of the held-out images", LOG, _ends_at, "dnn"),
+    _sampled(
+        "2", "With the loss of 2018 such a DNN has at most 14% of new faces right", RERUNS, AT_MOST
     ),
-    Claim("1", "Such a CNN has 69% or more of new faces right", "cnn#accuracy", statistics=REACHED),
-    Claim("2", "The DNN's parameters in all", "dnn#architecture", lambda: _totals("dnn")),
-    Claim("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
-    Claim(
-        "2",
-        "Its log ends at 14% of the held-out images",
-        "dnn#is-it-overfitting",
-        lambda: _ends_at("dnn"),
-    ),
-    Claim(
-        "2",
-        "With the loss of 2018 such a DNN has at most 14% of new faces right",
-        "dnn#recorded-on-fer2013",
-        statistics=NO_MORE,
-    ),
-    Claim(
-        "2",
-        "The DNN overfitted, in its own log",
-        "dnn#is-it-overfitting",
-        statistics=LOG_OVERFITS,
-        runs=False,
-    ),
-    Claim(
-        "2",
-        "Such a DNN overfits when it is trained again",
-        "dnn#recorded-on-fer2013",
-        statistics=OVERFITS,
-    ),
-    Claim(
-        "2",
-        "Using the structure of images matters",
-        "dnn#your-own-training-side-by-side",
-        statistics=STRUCTURE,
-    ),
-    *(
-        Claim("3", t, SEEN, statistics={k: _of_matrix(s) for k, s in found.items()})
-        for t, found in OBSERVATIONS.items()
-    ),
-    Claim(
-        "3",
-        "Its matrix is that of its CNN",
-        "confusion#the-originals-matrix-and-why-it-looks-better",
-        _matrix_accuracy,
-    ),
-    Claim(
-        "4 (a)",
-        "Parameters of layers A and B",
-        "complexity#42-layers-a-and-b",
-        lambda: _costs("parameters"),
-    ),
-    Claim(
-        "4 (b)",
-        "Multiplications of A and B",
-        "complexity#42-layers-a-and-b",
-        lambda: _costs("multiplications"),
-    ),
-    Claim(
-        "4 (b)", "Additions of A and B", "complexity#42-layers-a-and-b", lambda: _costs("additions")
-    ),
-    Claim(
-        "4 (b)",
-        "The size of what layer A gives",
-        "complexity#42-layers-a-and-b",
-        lambda: _costs("output"),
-    ),
-    Claim(
-        "4 (c)",
-        "The bound on the operations of any layer",
-        "complexity#43-a-network-of--convolutions",
-        _bound,
-    ),
-    *(
-        Claim("5", f"PCA: the {q}", "pca#58-against-the-originals-numbers", lambda q=q: _pca(q))
-        for q in original.PCA
-    ),
+    _sampled("2", "The DNN overfitted, in its own log", LOG, LOG_OVERFITS, rerun=False),
+    _sampled("2", "Such a DNN overfits when it is trained again", RERUNS, OVERFITS),
+    _sampled("2", "Using the structure of images matters", SIDES, {"CNN minus DNN": _better}),
+    *OBSERVED,
+    _exact("3", "Its matrix is that of its CNN", MATRIX, _matrix_accuracy),
+    _exact("4 (a)", "Parameters of layers A and B", A_B, _costs, "parameters"),
+    _exact("4 (b)", "Multiplications of A and B", A_B, _costs, "multiplications"),
+    _exact("4 (b)", "Additions of A and B", A_B, _costs, "additions"),
+    _exact("4 (b)", "The size of what layer A gives", A_B, _costs, "output"),
+    _exact("4 (c)", "The bound on the operations of any layer", NETWORK, _bound),
+    *(_exact("5", f"PCA: the {quantity}", PCA, _pca, quantity) for quantity in original.PCA),
 )
 TESTS = sum(len(claim.statistics) for claim in CLAIMS)
+COLUMNS = ("question", "text", "where", "rerun", "verdict", "evidence", "value", "low", "high")
 
 
-def judge(
-    evidence: Evidence, claims: tuple[Claim, ...] = CLAIMS, tests: int = TESTS
-) -> pd.DataFrame:
-    """Return one row a claim: question, text, where, rerun, verdict, evidence (for prose), value,
-    low and high.
+def judge(evidence: Evidence, claims: tuple = CLAIMS, tests: int = TESTS) -> pd.DataFrame:
+    """Return a table of COLUMNS with one row a claim.
 
-    rerun says whether the runs decide it. Of an exact claim value is the share of its numbers that
-    agree, of a sampled one the statistic that decides.
+    rerun says whether the runs decide it; evidence is for prose. Of an exact claim value is the
+    share of its numbers that agree, of a sampled one the statistic that decides.
     """
     rows = []
     for claim in claims:
         if claim.exact:
-            numbers = claim.exact()
-            slips = [
-                f"{name} is {computed}, not {stated}"
-                for name, stated, computed in numbers
-                if stated != computed
-            ]
-            few = (
-                ": " + ", ".join(f"{n:,}" if isinstance(n, int) else str(n) for _, _, n in numbers)
-                if len(numbers) < 5
-                else ""
-            )
-            told = "; ".join(
-                [f"{len(numbers) - len(slips)} of {len(numbers)} agree", *slips]
-            ) + few * (not slips)
-            said = (
-                "does not hold" if slips else "holds",
-                told,
-                1 - len(slips) / len(numbers),
-                np.nan,
-                np.nan,
-            )
+            outcome = _compare(claim.exact())
         else:
-            level = 1 - 0.05 / tests
-            verdict, name, interval = metrics.decide(
-                {name: test(evidence, level) for name, test in claim.statistics.items()}
-            )
-            told = "no faces of an emotion" if np.isnan(interval.value) else f"{interval}"
-            said = verdict, f"{name}: {told}", *interval
-        rows.append(
-            (claim.question, claim.text, claim.where, bool(claim.statistics) and claim.runs, *said)
-        )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "question",
-            "text",
-            "where",
-            "rerun",
-            "verdict",
-            "evidence",
-            "value",
-            "low",
-            "high",
-        ],
-    )
+            outcome = _decide(claim.statistics, evidence, metrics.bonferroni(tests))
+        rows.append((claim.question, claim.text, claim.where, claim.rerun, *outcome))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _compare(numbers):
+    """Return verdict, evidence, value, low and high of an exact claim."""
+    slips = [f"{name} is {ours}, not {stated}" for name, stated, ours in numbers if ours != stated]
+    verdict = "does not hold" if slips else "holds"
+    text = "; ".join([f"{len(numbers) - len(slips)} of {len(numbers)} agree", *slips])
+    if not slips and len(numbers) < 5:
+        text += ": " + ", ".join(f"{n:,}" if isinstance(n, int) else str(n) for _, _, n in numbers)
+    return verdict, text, 1 - len(slips) / len(numbers), np.nan, np.nan
+
+
+def _decide(statistics, evidence, level):
+    """Return verdict, evidence, value, low and high of a sampled claim."""
+    intervals = {name: statistic(evidence, level) for name, statistic in statistics.items()}
+    verdict, name, interval = metrics.decide(intervals)
+    text = "no faces of an emotion" if np.isnan(interval.value) else f"{interval}"
+    return verdict, f"{name}: {text}", *interval
 
 
 def observations(run: Run, part: str = "held-out") -> pd.DataFrame:
-    """Return `judge` of the six observations of question 3 on the predictions of a run for a
-    part.
-    """
-    return judge(
-        Evidence(run, run, run, {}, part, part),
-        tuple(claim for claim in CLAIMS if claim.where == SEEN),
-    )
+    """Return `judge` of the six observations of question 3 on a run's predictions for a part."""
+    return judge(Evidence(run, run, run, {}, part, part), OBSERVED)

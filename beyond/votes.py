@@ -1,5 +1,4 @@
-"""What ten people saw: the votes of FER+ for each picture of FER2013, beside the labels and a
-network's predictions.
+"""What ten people saw: FER+'s votes for each picture, beside labels and a network's predictions.
 
 FER+ (Barsoum et al. 2016, arXiv 1608.01041; MIT license) gave each picture to ten people. Its file
 fer2013new.csv has a row for each row of fer2013.csv. They could answer ten things: the seven
@@ -12,6 +11,7 @@ records those of PublicTest and PrivateTest in results/votes/test.npz, so that r
 FER2013 can set them beside recorded predictions.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,223 +21,163 @@ from scipy import stats
 from hw3 import faces, metrics
 from hw3.disk import ROOT, write_atomically
 from hw3.faces import EMOTIONS, PARTS
+from hw3.metrics import N_CLASSES, Interval
 from hw3.runs import FER2013
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
 ANSWERS = (*EMOTIONS, *OTHERS)
-SEVEN = len(EMOTIONS)
 VOTERS = 10
 HEADER = (
     "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 )
-ORDER = [
-    6,
-    7,
-    8,
-    3,
-    5,
-    4,
-    2,
-    9,
-    10,
-    11,
-]  # where in HEADER each of ANSWERS stands: anger, disgust, fear, happiness, ...
+ORDER = [6, 7, 8, 3, 5, 4, 2, 9, 10, 11]  # where each of ANSWERS stands in HEADER
 RECORDED = ROOT / "results" / "votes" / "test.npz"
 NONE = 255  # no majority
 
 
 def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return part (N,), index into PARTS, and votes (N, 10), both uint8, of fer2013new.csv. Raises
-    FacesError in one line.
-    """
+    """Return part (N,) and votes (N, 10), both uint8, of fer2013new.csv. Raises FacesError."""
     path, part, votes = Path(path), [], []
     with faces._one_line(path):
         rows = faces._rows(path)
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
-            raise faces._bad(
-                where, ascii(",".join(header)[:40]), f"the header {HEADER}", "take FER+'s own file"
-            )
+            found = ascii(",".join(header)[:40])
+            raise faces._bad(where, found, f"the header {HEADER}", "take FER+'s own file")
         for where, fields in rows:
             cells = [fields[i] for i in ORDER] if len(fields) == 12 else []
-            numbers = [int(c) if c.isascii() and c.isdigit() and len(c) < 3 else 99 for c in cells]
-            if not cells or fields[0] not in PARTS[:3] or not 0 < sum(numbers) <= VOTERS:
-                found = ascii(",".join(fields)[:60])
-                raise faces._bad(
-                    where, found, "a part, a name and 1 to 10 votes in all", "correct the row"
-                )
-            if fields[1] not in (
-                "",
-                name := f"fer{len(part):07d}.png",
-            ):  # a row that is moved would vote for another picture
-                raise faces._bad(
-                    where, ascii(fields[1][:40]), name, "take FER+'s own file, in its own order"
-                )
+            counts = [int(cell) for cell in cells if re.fullmatch("[0-9]{1,2}", cell)]
+            whole = len(counts) == len(ANSWERS) and fields[0] in PARTS[: faces.TEST]
+            if not whole or not 0 < sum(counts) <= VOTERS:
+                expected = "a part, a name and 1 to 10 votes in all"
+                raise faces._bad(where, ascii(",".join(fields)[:60]), expected, "correct the row")
+            name = f"fer{len(part):07d}.png"
+            if fields[1] not in ("", name):  # a row that is moved would vote for another picture
+                to_do = "take FER+'s own file, in its own order"
+                raise faces._bad(where, ascii(fields[1][:40]), name, to_do)
             part.append(PARTS.index(fields[0]))
-            votes.append(numbers)
+            votes.append(counts)
     if not votes:
         raise faces._bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
 
 
 def record(path: str | Path) -> int:
-    """Write the votes of PublicTest and PrivateTest and their row numbers to RECORDED; return how
-    many.
+    """Write the votes of PublicTest and PrivateTest and their rows to RECORDED; return how many.
 
     Raises FacesError, with nothing written, unless the file has a row for each row of fer2013.csv.
     """
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
-        raise faces._bad(
-            Path(path).name,
-            f"{len(part):,} rows",
-            f"the {FER2013:,} of FER2013",
-            "take FER+'s own file",
-        )
+        found, expected = f"{len(part):,} rows", f"the {FER2013:,} of FER2013"
+        raise faces._bad(Path(path).name, found, expected, "take FER+'s own file")
     rows = np.flatnonzero(part)
-    write_atomically(
-        RECORDED,
-        lambda file: np.savez_compressed(file, rows=rows.astype(np.uint16), votes=votes[rows]),
-    )
+    arrays = {"rows": rows.astype(np.uint16), "votes": votes[rows]}
+    write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))
     return len(rows)
 
 
 def recorded(rows: np.ndarray) -> np.ndarray:
-    """Return the recorded votes (n, 10), int64, of these rows of fer2013.csv. Raises ValueError for
-    rows of other parts.
-    """
+    """Return the recorded votes (n, 10) of rows of fer2013.csv. ValueError: a row of Training."""
     with np.load(RECORDED, allow_pickle=False) as saved:
-        known, votes = saved["rows"].astype(int), saved["votes"].astype(int)
-    place = np.searchsorted(known, rows)
-    if (known[np.minimum(place, len(known) - 1)] != rows).any():
+        votes = pd.DataFrame(saved["votes"].astype(int), saved["rows"])
+    if not np.isin(rows, votes.index).all():
         raise ValueError("votes are recorded for the rows of PublicTest and PrivateTest only")
-    return votes[place]
+    return votes.loc[rows].to_numpy()
 
 
 def majority(votes: np.ndarray) -> np.ndarray:
-    """Return the most frequent answer (n,) as a label; NONE where two share that place or where it
-    is one of OTHERS.
-    """
+    """Return the most frequent answer (n,) as a label; NONE where it is shared or one of OTHERS."""
     top = votes.argmax(1)
     alone = (votes == votes.max(1, keepdims=True)).sum(1) == 1
-    return np.where(alone & (top < SEVEN), top, NONE)
+    return np.where(alone & (top < N_CLASSES), top, NONE)
 
 
 def crowd(labels: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    """Return the votes (7, 10) for each answer, column, summed over the pictures of each label,
-    row.
-    """
-    return np.eye(SEVEN, dtype=int)[labels].T @ votes
-
-
-def other_nine(votes: np.ndarray) -> np.ndarray:
-    """Return (n, 10): the majority of the others if one voter of each answer is left out; NONE
-    where nobody gave that answer.
-    """
-    rest = [
-        np.where(votes[:, a] > 0, majority(votes - np.eye(len(ANSWERS), dtype=int)[a]), NONE)
-        for a in range(len(ANSWERS))
-    ]
-    return np.stack(rest, axis=1)
+    """Return the votes (7, 10) for each answer, column, summed over each label's pictures, row."""
+    return np.eye(N_CLASSES, dtype=int)[labels].T @ votes
 
 
 def one_voter(votes: np.ndarray) -> np.ndarray:
-    """Return the counts (7, 10) of one voter's answer, column, against the majority of the other
-    nine, row: each voter once.
-    """
-    rest, counts = other_nine(votes), np.zeros((SEVEN, len(ANSWERS)), int)
-    image, answer = np.nonzero(rest < SEVEN)
-    np.add.at(counts, (rest[image, answer], answer), votes[image, answer])
+    """Return the counts (7, 10) of each voter: row, the other nine's majority; column, answer."""
+    nine, counts = _other_nine(votes), np.zeros((N_CLASSES, len(ANSWERS)), int)
+    image, answer = np.nonzero(nine < N_CLASSES)
+    np.add.at(counts, (nine[image, answer], answer), votes[image, answer])
     return counts
 
 
-def against_nine(
-    votes: np.ndarray, predicted: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return per picture (n,) how often an answer is the majority of nine voters, and how often
-    nine voters have one.
+def against_nine(votes: np.ndarray, predicted: np.ndarray | None = None) -> tuple:
+    """Return how often (n,) an answer is the majority of nine voters, and how often they have one.
 
     The nine are all but one, each left out once. The answer is that of the one left out, or a
     network's label in predicted (n,).
     """
-    rest = other_nine(votes)
+    nine = _other_nine(votes)
     answer = np.arange(len(ANSWERS)) if predicted is None else predicted[:, None]
-    return (votes * (rest == answer)).sum(1), (votes * (rest < SEVEN)).sum(1)
+    return (votes * (nine == answer)).sum(1), (votes * (nine < N_CLASSES)).sum(1)
 
 
-def ratio(hits: np.ndarray, asked: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Return sum(hits) / sum(asked) and its normal interval for pictures (n,) drawn independently,
-    not voters.
-    """
+def _other_nine(votes):
+    """Return the majority (n, 10) without one voter of each answer; NONE where nobody gave it."""
+    without_one = votes[:, None] - np.eye(len(ANSWERS), dtype=int)
+    majorities = majority(without_one.reshape(-1, len(ANSWERS))).reshape(votes.shape)
+    return np.where(votes > 0, majorities, NONE)
+
+
+def ratio(hits: np.ndarray, asked: np.ndarray, signed: bool = False) -> Interval:
+    """Return sum(hits) / sum(asked); its normal interval is of pictures (n,) drawn, not voters."""
     value = hits.sum() / asked.sum()
-    half = (
-        stats.norm.ppf((1 + level) / 2) * np.sqrt(((hits - value * asked) ** 2).sum()) / asked.sum()
-    )
-    return value, value - half, value + half
+    half = stats.norm.ppf(0.975) * np.sqrt(((hits - value * asked) ** 2).sum()) / asked.sum()
+    return Interval(value, value - half, value + half, signed=signed)
 
 
 def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
-    """Return the share of right (n,) with its Wilson interval and n, for each number of voters, of
-    ten, who agree.
+    """Return accuracy, low, high (Wilson) and n for each number of voters, of ten, who agree.
 
-    Numbers below 4 stand with 4; numbers that do not occur are left out. Raises ValueError where a
-    picture has not ten votes.
+    right (n,) is true where a prediction is. Numbers below 4 stand with 4; numbers that do not
+    occur are left out. Raises ValueError where a picture has not ten votes.
     """
     if (votes.sum(1) != VOTERS).any():
         raise ValueError("not every picture has ten votes")
     top, rows = np.maximum(votes.max(1), 4), {}
-    for k in range(VOTERS, 3, -1):
-        if n := int((top == k).sum()):
-            rows[f"{k} of 10" if k > 4 else "4 or fewer"] = (
-                *metrics.proportion(right[top == k].sum(), n),
-                n,
-            )
+    for k in np.unique(top)[::-1]:
+        hits, n = right[top == k].sum(), int((top == k).sum())
+        rows[f"{k} of 10" if k > 4 else "4 or fewer"] = *metrics.proportion(hits, n), n
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
 
 
 def sides(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray) -> dict[str, int]:
-    """Return, of the predictions that differ from the label, how many the majority of voters backs,
-    or what it says instead.
-    """
+    """Return what the majority of voters backs where prediction and label differ: its counts."""
     wrong = labels != predicted
-    said, label, guess = majority(votes)[wrong], labels[wrong], predicted[wrong]
-    counts = {
-        "the prediction": (said == guess).sum(),
-        "the label": (said == label).sum(),
-        "no majority": (said == NONE).sum(),
+    backed = majority(votes)[wrong]
+    backs = {
+        "the prediction": backed == predicted[wrong],
+        "the label": backed == labels[wrong],
+        "no majority": backed == NONE,
     }
-    counts = {name: int(count) for name, count in counts.items()}
-    return counts | {"a third emotion": int(wrong.sum()) - sum(counts.values())}
+    backs["a third emotion"] = ~np.any(list(backs.values()), axis=0)
+    return {name: int(which.sum()) for name, which in backs.items()}
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Pearson's correlation of the 42 cells off the diagonal of two (7, 7) matrices of
-    shares; NaN cells are left out.
-    """
-    use = ~np.eye(SEVEN, dtype=bool) & np.isfinite(first) & np.isfinite(second)
+    """Return Pearson's correlation of (7, 7) matrices of shares, off the diagonal, without NaN."""
+    use = ~np.eye(N_CLASSES, dtype=bool) & np.isfinite(first) & np.isfinite(second)
     return float(np.corrcoef(first[use], second[use])[0, 1])
 
 
-def alike(
-    labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies: int = 1000, seed: int = 0
-) -> tuple:
-    """Return the correlation of the crowd's and the network's confusions (row shares of the seven),
-    and its 95% interval.
+def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies=1000) -> tuple:
+    """Return `correlation` of the crowd's and the network's confusions, and its 95% interval.
 
     It is the basic one of so many bootstrap samples of the pictures (Davison and Hinkley 1997,
-    section 5.2), the same for the same seed: sampling alone lowers a correlation, so the samples'
-    quantiles are mirrored about the value.
+    section 5.2), the same each time: sampling alone lowers a correlation, so the samples' quantiles
+    are mirrored about the value.
     """
-    rows, guess = np.eye(SEVEN)[labels], np.eye(SEVEN)[predicted]
-    rng, values = np.random.default_rng(seed), []
-    for weights in (
-        np.ones(len(labels)),
-        *rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), copies),
-    ):
-        weighted = (rows * weights[:, None]).T
-        values.append(
-            correlation(
-                metrics.shares(weighted @ votes[:, :SEVEN]), metrics.shares(weighted @ guess)
-            )
-        )
-    return values[0], *np.minimum(2 * values[0] - np.nanquantile(values[1:], [0.975, 0.025]), 1)
+    n, classes = len(labels), np.eye(N_CLASSES)
+    samples = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), copies)
+    values = []
+    for weights in (np.ones(n), *samples):
+        weighted = (classes[labels] * weights[:, None]).T
+        people, network = weighted @ votes[:, :N_CLASSES], weighted @ classes[predicted]
+        values.append(correlation(metrics.shares(people), metrics.shares(network)))
+    ends = 2 * values[0] - np.nanquantile(values[1:], [0.975, 0.025])
+    return values[0], *np.minimum(ends, 1)

@@ -104,12 +104,9 @@ def test_counts_by_hand():
     }
 
 
-def test_seen_asks_for_a_member_among_the_trained():
-    assert audit.seen(FAMILY, np.array([5, 6, 7]), np.array([0, 3])).tolist() == [
-        True,
-        False,
-        False,
-    ]
+def test_a_copy_is_a_member_of_the_family_among_the_trained():
+    copied = audit.has_copy_in(FAMILY, np.array([5, 6, 7]), np.array([0, 3]))
+    assert copied.tolist() == [True, False, False]
 
 
 def test_split_leak_of_one_pair_and_two_single_pictures():
@@ -118,51 +115,40 @@ def test_split_leak_of_one_pair_and_two_single_pictures():
     assert audit.split_leak(np.array([0, 0, 1, 2]), held=2) == pytest.approx(4 / 6 / 2)
     assert audit.split_leak(np.arange(4), held=2) == 0
     drawn = [np.random.default_rng(i).permutation(10) for i in range(4000)]
-    simulated = np.mean([audit.seen(FAMILY, rows[:3], rows[3:]).mean() for rows in drawn])
+    simulated = np.mean([audit.has_copy_in(FAMILY, rows[:3], rows[3:]).mean() for rows in drawn])
     assert audit.split_leak(FAMILY, held=3) == pytest.approx(simulated, abs=0.02)
 
 
 def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked(monkeypatch):
-    part = (
-        np.array([5, 6, 7, 8]),
-        np.array([3, 0, 2, 1]),
-        np.eye(7)[[3, 0, 2, 0]],
-    )  # rows, labels, probabilities
+    # rows, labels, probabilities
+    part = np.array([5, 6, 7, 8]), np.array([3, 0, 2, 1]), np.eye(7)[[3, 0, 2, 0]]
     run = replace(runs.recorded("modern-cnn")[0], predictions={"PrivateTest": part})
     right, leaked = audit.right_and_leaked(run, "PrivateTest", FAMILY, np.flatnonzero(PART == 0))
     assert right.tolist() == [True, True, True, False]
-    assert leaked.tolist() == [
-        True,
-        False,
-        True,
-        False,
-    ]  # families 0 and 1; 4 and 5 have nobody in Training
-    monkeypatch.setattr(
-        audit, "recorded", lambda: ({}, {"near": FAMILY, "identical": np.arange(10)}, PART)
-    )
-    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (1, 2)
-    assert audit.unseen(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
+    # families 0 and 1; 4 and 5 have nobody in Training
+    assert leaked.tolist() == [True, False, True, False]
+    by_kind = {"near": FAMILY, "identical": np.arange(10)}
+    monkeypatch.setattr(audit, "recorded", lambda: ({}, by_kind, PART))
+    assert audit.without_copies(run, "PrivateTest").hits("PrivateTest") == (1, 2)
+    assert audit.without_copies(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
     run = replace(run, recipe=replace(run.recipe, public=True))
-    assert audit.learned(run).tolist() == np.flatnonzero(PART < 2).tolist()
-    assert audit.unseen(run, "PrivateTest").hits("PrivateTest") == (0, 1), (
+    assert audit.known_rows(run).tolist() == np.flatnonzero(PART < 2).tolist()
+    assert audit.without_copies(run, "PrivateTest").hits("PrivateTest") == (0, 1), (
         "families 0, 4 and 1 are known"
     )
 
 
 def test_inflation_by_hand():
-    right, leaked = (
-        np.array([1, 1, 1, 0, 1, 0, 1, 0], bool),
-        np.array([1, 1, 0, 0, 0, 0, 0, 0], bool),
-    )
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 0], bool)
+    leaked = np.array([1, 1, 0, 0, 0, 0, 0, 0], bool)
     value, low, high = audit.inflation(right, leaked)
     assert value == pytest.approx(5 / 8 - 3 / 6)
     # Each right leaked one adds 3/8 / 8; of the clean ones the right add 3/64 - 1/12, the wrong
     # -5/64 + 1/12.
     squares = 2 * (3 / 64) ** 2 + 3 * (3 / 64 - 1 / 12) ** 2 + 3 * (-5 / 64 + 1 / 12) ** 2
-    assert (low, high) == pytest.approx(
-        (value - 1.96 * squares**0.5, value + 1.96 * squares**0.5), abs=1e-5
-    )
-    assert audit.inflation(right, np.zeros(8, bool)) == (0, 0, 0)
+    half = 1.96 * squares**0.5
+    assert (low, high) == pytest.approx((value - half, value + half), abs=1e-5)
+    assert [*audit.inflation(right, np.zeros(8, bool))] == [0, 0, 0]
 
 
 def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path, monkeypatch):
@@ -170,17 +156,16 @@ def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path,
     audit.record({"constant": 1}, {"identical": FAMILY, "near": FAMILY}, PART)
     (tmp_path / "counts.json").write_text(json.dumps({"constant": 1, "by eye": {"n": 100}}))
     audit.record({"constant": 2}, {"identical": FAMILY, "near": FAMILY}, PART)
-    counts, found, part = audit.recorded()
+    counts, by_kind, part = audit.recorded()
     assert counts == {"constant": 2, "by eye": {"n": 100}}
     assert np.array_equal(part, PART)
-    assert audit.count(
-        np.unique(found["near"], return_inverse=True)[1], part, LABELS
-    ) == audit.count(FAMILY, PART, LABELS)
+    near = np.unique(by_kind["near"], return_inverse=True)[1]
+    assert audit.count(near, part, LABELS) == audit.count(FAMILY, PART, LABELS)
 
 
 def test_only_the_whole_of_fer2013_is_audited(few):
     with pytest.raises(ValueError, match="only runs on the whole of FER2013"):
-        audit.again(few)
+        audit.recount(few)
 
 
 def test_other_counts_than_the_recorded_ones_are_said_and_recorded_where_asked(
@@ -188,18 +173,15 @@ def test_other_counts_than_the_recorded_ones_are_said_and_recorded_where_asked(
 ):
     monkeypatch.setattr(audit, "FOLDER", tmp_path)
     monkeypatch.setattr(audit, "check_recordable", lambda data: None)
-    monkeypatch.setattr(
-        audit,
-        "audit",
-        lambda data: ({"constant": 0}, dict.fromkeys(("identical", "near"), np.arange(len(data)))),
-    )
-    audit.again(few, write=True)
-    audit.again(few)
+    by_kind = dict.fromkeys(("identical", "near"), np.arange(len(few)))
+    monkeypatch.setattr(audit, "audit", lambda data: ({"constant": 0}, by_kind))
+    audit.recount(few, write=True)
+    audit.recount(few)
     (tmp_path / "counts.json").write_text(
         (tmp_path / "counts.json").read_text().replace('"constant": 0', '"constant": 1')
     )
     with pytest.raises(ValueError, match="not the recorded counts"):
-        audit.again(few)
+        audit.recount(few)
 
 
 def test_audit_of_few_faces_counts_a_planted_leak(few):

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from beyond import audit, claims
 from beyond.claims import Claim, Evidence
-from hw3 import original, pca
+from hw3 import metrics, original, pca
 from hw3.disk import ROOT
-from hw3.metrics import Interval
+from hw3.metrics import DISGUST, FEAR, HAPPY, SAD, Interval
 
 
 def run(trained=0.5, hits=500, n=1000, first=0, new=None):
@@ -27,12 +28,17 @@ def run(trained=0.5, hits=500, n=1000, first=0, new=None):
     )  # fmt: skip
 
 
-def evidence(cnn=None, dnn=None, again=None, stable=None, clipped=None):
-    runs = [r or run() for r in (cnn, dnn, again, stable, clipped)]
+LEAST = "Such a CNN has 69% or more of new faces right"
+MOST = "With the loss of 2018 such a DNN has at most 14% of new faces right"
+OVERFITS = "Such a DNN overfits when it is trained again"
+
+
+def evidence(cnn=None, dnn=None, original=None, stable=None, clipped=None):
+    runs = [r or run() for r in (cnn, dnn, original, stable, clipped)]
     return Evidence(*runs[:3], {"stable loss": runs[3], "clipped loss": runs[4]}, "held-out", "new")
 
 
-def said(text, given):
+def judge_one(text, given):
     (claim,) = [c for c in claims.CLAIMS if c.text == text]
     return claims.judge(given, (claim,)).iloc[0]
 
@@ -47,21 +53,18 @@ def said(text, given):
     ids=["both far above", "one below", "one just above the margin"],
 )
 def test_overfitting_is_a_gap_under_both_losses(stable, clipped, expected):
-    row = said(
-        "Such a DNN overfits when it is trained again", evidence(stable=stable, clipped=clipped)
-    )
+    row = judge_one(OVERFITS, evidence(stable=stable, clipped=clipped))
     assert row["verdict"] == expected
     assert "clipped loss" in row["evidence"]  # the one that decides
     assert row["value"] == pytest.approx(clipped.history["accuracy"][-1] - 0.5 - claims.MARGIN)
 
 
 def test_the_original_log_shows_no_overfitting():
-    row = said("The DNN overfitted, in its own log", evidence())
+    row = judge_one("The DNN overfitted, in its own log", evidence())
     log = original.history("dnn")
+    gap = log["accuracy"][-1] - log["val_accuracy"][-1]
     assert row["verdict"] == "does not hold"
-    assert row["value"] == pytest.approx(
-        log["accuracy"][-1] - log["val_accuracy"][-1] - claims.MARGIN, abs=4e-4
-    )
+    assert row["value"] == pytest.approx(gap - claims.MARGIN, abs=4e-4)
     assert not row["rerun"]
 
 
@@ -69,62 +72,41 @@ def test_the_original_log_shows_no_overfitting():
     ("hits", "expected"), [(800, "holds"), (690, "undecided"), (500, "does not hold")]
 )
 def test_69_percent_of_new_faces(hits, expected):
-    assert (
-        said("Such a CNN has 69% or more of new faces right", evidence(again=run(hits=hits)))[
-            "verdict"
-        ]
-        == expected
-    )
+    assert judge_one(LEAST, evidence(original=run(hits=hits)))["verdict"] == expected
 
 
 @pytest.mark.parametrize(
     ("hits", "expected"), [(80, "holds"), (145, "undecided"), (350, "does not hold")]
 )
 def test_14_percent_of_new_faces(hits, expected):
-    stacks = {"stable": run(hits=500), "clipped": run(hits=hits)}
-    assert (
-        said(
-            "With the loss of 2018 such a DNN has at most 14% of new faces right",
-            evidence(**stacks),
-        )["verdict"]
-        == expected
-    )
+    given = evidence(stable=run(hits=500), clipped=run(hits=hits))
+    assert judge_one(MOST, given)["verdict"] == expected
 
 
 def test_what_is_said_of_new_faces_is_tested_on_them():
     """The numbers that the whole part gives are the opposite ones."""
-    again, clipped = run(hits=800, new=500), run(trained=0.8, hits=800, new=100)
-    given = evidence(again=again, clipped=clipped, stable=run(trained=0.8, hits=800, new=100))
-    assert (
-        said("Such a CNN has 69% or more of new faces right", given)["verdict"] == "does not hold"
-    )
-    assert (
-        said("With the loss of 2018 such a DNN has at most 14% of new faces right", given)[
-            "verdict"
-        ]
-        == "holds"
-    )
-    assert said("Such a DNN overfits when it is trained again", given)["verdict"] == "holds"
+    cnn, clipped = run(hits=800, new=500), run(trained=0.8, hits=800, new=100)
+    given = evidence(original=cnn, clipped=clipped, stable=run(trained=0.8, hits=800, new=100))
+    assert judge_one(LEAST, given)["verdict"] == "does not hold"
+    assert judge_one(MOST, given)["verdict"] == "holds"
+    assert judge_one(OVERFITS, given)["verdict"] == "holds"
 
 
 def test_new_faces_of_the_recorded_runs_have_no_copy_in_training():
     given = claims.recorded()
-    counts, found, part = audit.recorded()
-    rows = given.again.predictions[given.new][0]
-    assert not np.isin(found["near"][rows], found["near"][part == 0]).any()
-    assert (
-        len(rows)
-        == given.again.hits("PrivateTest")[1] - counts["near"]["PrivateTest also in Training"]
-    )
+    counts, families, part = audit.recorded()
+    rows = given.original_cnn.predictions[given.new][0]
+    assert not np.isin(families["near"][rows], families["near"][part == 0]).any()
+    leaked = counts["near"]["PrivateTest also in Training"]
+    assert len(rows) == given.original_cnn.hits("PrivateTest")[1] - leaked
 
 
 def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():
     text = "Using the structure of images matters"
-    assert said(text, evidence(cnn=run(hits=700)))["verdict"] == "holds"
-    assert said(text, evidence(dnn=run(hits=700)))["verdict"] == "does not hold"
-    assert (
-        said(text, evidence(cnn=run(hits=500, first=500)))["verdict"] == "undecided"
-    )  # as good, on other faces
+    assert judge_one(text, evidence(cnn=run(hits=700)))["verdict"] == "holds"
+    assert judge_one(text, evidence(dnn=run(hits=700)))["verdict"] == "does not hold"
+    as_good = run(hits=500, first=500)  # on other faces
+    assert judge_one(text, evidence(cnn=as_good))["verdict"] == "undecided"
 
 
 def test_exact_verdicts_and_slips():
@@ -137,11 +119,10 @@ def test_exact_verdicts_and_slips():
     ]
     assert table.index[table["verdict"] == "does not hold"].tolist() == wrong
     assert set(table["verdict"]) == {"holds", "does not hold"}
-    assert table.loc["PCA: the components", "evidence"] == "29 of 30 agree; 2, 1 is 0.76, not 0.75"
-    assert (
-        table.loc["The size of what layer A gives", "evidence"]
-        == "0 of 1 agree; output of A is (3, 3, 6), not (3, 3, 5)"
-    )
+    given = table["evidence"]
+    assert given["PCA: the components"] == "29 of 30 agree; 2, 1 is 0.76, not 0.75"
+    size = "0 of 1 agree; output of A is (3, 3, 6), not (3, 3, 5)"
+    assert given["The size of what layer A gives"] == size
     assert not table["rerun"].any()
 
 
@@ -152,9 +133,8 @@ def test_every_stated_number_is_covered():
         for q in "145"
     }
     assert len(by_question["5"]) == len(pca.compare(pca.answers())) == 61
-    assert (
-        len(by_question["4"]) == sum(len(stated) for stated in original.COMPLEXITY.values()) + 2
-    )  # and the bound
+    stated = sum(len(numbers) for numbers in original.COMPLEXITY.values())
+    assert len(by_question["4"]) == stated + 2  # and the bound
     stated = [stated for _, stated, _ in by_question["1"]]
     assert set(original.CNN_LAYERS) | {6_040_327, 6_036_871, 3456, "69%"} <= set(stated)
     assert numbers["The DNN's parameters in all"][0] == ("all", 6_036_839, 6_036_839)
@@ -162,42 +142,126 @@ def test_every_stated_number_is_covered():
 
 
 def test_an_emotion_without_faces_is_said():
-    row = said("Sad and Neutral are easily confused", evidence())  # all labels are Angry
-    assert row[["verdict", "evidence"]].tolist() == [
-        "undecided",
-        "Sad – Neutral: no faces of an emotion",
-    ]
+    row = judge_one("Sad and Neutral are easily confused", evidence())  # all labels are Angry
+    assert row["verdict"] == "undecided"
+    assert row["evidence"] == "Sad – Neutral: no faces of an emotion"
 
 
 def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():
-    new = Claim(
-        "9",
-        "four",
-        "cnn#accuracy",
-        statistics={
-            "a": lambda e, level: Interval(0.1, 0.1 - level, 1, signed=True),
-            "b": lambda e, level: Interval(1, 1, 1, signed=True),
-        },
-    )
+    statistics = {
+        "a": lambda e, level: Interval(0.1, 0.1 - level, 1, signed=True),
+        "b": lambda e, level: Interval(1, 1, 1, signed=True),
+    }
+    new = Claim("9", "four", "cnn#accuracy", statistics=statistics)
     row = claims.judge(evidence(), (new,), tests=2).iloc[0]
-    assert row[["verdict", "low"]].tolist() == [
-        "undecided",
-        pytest.approx(0.1 - 0.975),
-    ]  # 0.05 for two tests
+    assert row["verdict"] == "undecided"
+    assert row["low"] == pytest.approx(0.1 - 0.975)  # 0.05 for two tests
     assert row["evidence"] == "a: +10.0 points [-87.5, 100.0]"
 
 
 def test_every_claim_leads_to_a_section():
     for claim in claims.CLAIMS:
         chapter, heading = claim.where.split("#")
-        cells = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8"))[
-            "cells"
-        ]
-        lines = "".join(
-            "".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "markdown"
-        ).splitlines()
-        headings = [line[3:] for line in lines if line.startswith("## ")]
-        slugs = [
-            re.sub(r"\$.*?\$|[^\w -]", "", text.lower()).replace(" ", "-") for text in headings
-        ]  # as MyST does it
+        path = ROOT / "book" / f"{chapter}.ipynb"
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+        lines = "\n".join(texts).splitlines()
+        headings = [line[3:].lower() for line in lines if line.startswith("## ")]
+        # as MyST does it
+        slugs = [re.sub(r"\$.*?\$|[^\w -]", "", h).replace(" ", "-") for h in headings]
         assert heading in slugs, claim.text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(seed, monkeypatch):
+    """The recall of one emotion has an exact interval, since its share is drawn from a beta
+    distribution.
+    """
+    counts, level = np.diag([30] * 7) + 10, metrics.bonferroni(18)
+    monkeypatch.setattr(
+        metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed)
+    )
+    _, low, high = metrics.of_counts(lambda c: claims.recalls(c)[..., 0], counts, level)
+    exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
+    assert exact[0] - 0.02 < low < exact[0]
+    assert exact[1] < high < exact[1] + 0.02
+
+
+def world(n, **confused):
+    """Return counts with n faces an emotion: 70% right, the rest spread evenly but for the shares
+    in confused.
+    """
+    p = np.full((7, 7), 0.05)
+    np.fill_diagonal(p, 0.70)
+    for pair, share in confused.items():
+        i, j = (getattr(metrics, name) for name in pair.split("_to_"))
+        p[i, i] -= share - p[i, j]
+        p[i, j] = share
+    return np.round(p * n).astype(int)
+
+
+def both(a, b, share):
+    return {f"{a}_to_{b}": share, f"{b}_to_{a}": share}
+
+
+def test_statistics_by_hand():
+    counts = world(100, **both("FEAR", "SAD", 0.25))
+    assert claims.pair_excess(FEAR, SAD, counts) == pytest.approx(0.25 - 0.05)
+    assert claims.recall_excess(HAPPY, counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
+    assert claims.drift_excess(FEAR, SAD, counts) == pytest.approx(0.20)
+    assert claims.worst_by(FEAR, counts) == pytest.approx(0)
+    assert claims.best_by(DISGUST, HAPPY, counts) == pytest.approx(0)
+
+
+def judged(counts, tests=12):
+    """Return verdict, deciding statistic, value, low and high of each observation, at a level for
+    so many tests.
+    """
+    level = metrics.bonferroni(tests)
+    return [
+        metrics.decide({k: metrics.of_counts(s, counts, level) for k, s in statistics.items()})
+        for statistics in claims.OBSERVATIONS.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "claim", "expected"),
+    [
+        (world(2000, **both("SAD", "NEUTRAL", 0.3)), 2, "holds"),
+        (world(2000, **both("FEAR", "HAPPY", 0.3)), 2, "does not hold"),
+        (world(20, **both("SAD", "NEUTRAL", 0.1)), 2, "undecided"),
+        (world(2000, FEAR_to_SAD=0.3), 5, "holds"),
+        (world(2000, SAD_to_FEAR=0.3), 5, "does not hold"),
+        (world(2000), 5, "undecided"),
+    ],
+)
+def test_verdicts_follow_the_matrix(counts, claim, expected):
+    assert judged(counts)[claim - 1][0] == expected
+
+
+def test_all_six_claims_hold_in_the_world_that_the_original_describes():
+    share = {
+        "FEAR": {"SAD": 0.22, "NEUTRAL": 0.22, "ANGRY": 0.16},
+        "SAD": {"FEAR": 0.14, "NEUTRAL": 0.24},
+        "ANGRY": {"FEAR": 0.14, "SAD": 0.18, "NEUTRAL": 0.22},
+        "NEUTRAL": {"SAD": 0.12, "ANGRY": 0.1},
+    }
+    p = np.full((7, 7), 0.01)
+    p[5] = 0.02  # Surprise is recognized less well than Disgust and Happy
+    for i, row in share.items():
+        for j, s in row.items():
+            p[getattr(metrics, i), getattr(metrics, j)] = s
+    np.fill_diagonal(p, 0)
+    np.fill_diagonal(p, 1 - p.sum(1))
+    assert [verdict for verdict, *_ in judged(np.round(20_000 * p).astype(int))] == ["holds"] * 6
+
+
+def test_no_face_of_an_emotion_leaves_claims_undecided():
+    counts = world(2000)
+    counts[DISGUST] = 0
+    assert {verdict for verdict, *_ in judged(counts)} == {"undecided"}
+
+
+def test_more_tests_widen_the_intervals():
+    few, many = ([x.high - x.low for *_, x in judged(world(200), tests)] for tests in (1, 50))
+    assert all(a < b for a, b in zip(few, many, strict=True))

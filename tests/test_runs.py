@@ -14,7 +14,6 @@ from unittest.mock import DEFAULT, Mock
 import numpy as np
 import pytest
 
-from beyond import ablation
 from hw3 import faces, models, runs, train
 from hw3.recipes import Recipe
 from hw3.runs import Run
@@ -253,34 +252,6 @@ def test_only_fer2013_in_its_own_order_is_recorded():
     ):
         runs.check_recordable(other)
     assert {runs.load(folder).fingerprint for folder in FOLDERS} == {runs.FINGERPRINT}
-
-
-def test_ensemble_votes_and_averages():
-    # Three networks, two faces of emotion 0. Face 0: two mild votes for 0, one sure one for 1. Face
-    # 1: three different votes.
-    def p(*first):
-        rest = np.zeros((2, 7))
-        rest[:, : len(first[0])] = first
-        return rest
-
-    members = [
-        made_up(p((0.6, 0.4, 0), (0.5, 0.3, 0.2)), 0),
-        made_up(p((0.6, 0.4, 0), (0.4, 0.5, 0.1)), 1),
-    ]
-    members.append(made_up(p((0, 1, 0), (0.3, 0.1, 0.6)), 2))
-    both = ablation.ensemble(members)
-    assert both["vote"]["PublicTest"][1].tolist() == [0, 0], (
-        "a tie goes to the highest sum, 1.2, 0.9, 0.9"
-    )
-    assert both["mean"]["PublicTest"][1].tolist() == [1, 0]
-    other = replace(
-        members[0],
-        predictions={"PublicTest": (np.array([5, 6]), *members[0].predictions["PublicTest"][1:])},
-    )
-    for member in (other, replace(other, predictions={})):
-        assert ablation.ensemble([members[0], member]) == {"vote": {}, "mean": {}}, (
-            "other faces cannot be voted on"
-        )
 
 
 def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):

@@ -54,15 +54,8 @@ def test_official_columns_come_in_the_order_of_emotions(tmp_path):
         for k in range(7)
     ]
     only = [votes.read(write(tmp_path, line)) for line in lines]
-    assert [int(v.argmax()) for _, v in only] == [
-        NEUTRAL,
-        HAPPY,
-        SURPRISE,
-        SAD,
-        ANGRY,
-        DISGUST,
-        FEAR,
-    ]
+    order = [NEUTRAL, HAPPY, SURPRISE, SAD, ANGRY, DISGUST, FEAR]
+    assert [int(v.argmax()) for _, v in only] == order
 
 
 @pytest.mark.parametrize(
@@ -168,9 +161,8 @@ def test_voter_and_network_against_the_same_nine():
 def test_ratio_counts_pictures_not_voters():
     value, low, high = votes.ratio(np.array([10, 0, 10, 0]), np.array([10, 10, 10, 10]))
     assert value == 0.5
-    assert (low, high) == pytest.approx(
-        (0.5 - 1.96 * 0.25, 0.5 + 1.96 * 0.25), abs=1e-3
-    )  # sqrt(4 * 5**2) / 40 = 0.25
+    half = 1.96 * 0.25  # sqrt(4 * 5**2) / 40 = 0.25
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-3)
 
 
 def test_accuracy_by_agreement():
@@ -186,10 +178,8 @@ def test_accuracy_by_agreement():
 
 
 def test_whose_side_the_majority_takes():
-    labels, predicted = (
-        np.array([SAD, HAPPY, SAD, ANGRY, FEAR]),
-        np.array([HAPPY, FEAR, FEAR, SAD, SAD]),
-    )
+    labels = np.array([SAD, HAPPY, SAD, ANGRY, FEAR])
+    predicted = np.array([HAPPY, FEAR, FEAR, SAD, SAD])
     expected = {"the prediction": 1, "the label": 1, "no majority": 2, "a third emotion": 1}
     assert votes.sides(labels, predicted, PICTURES) == expected
     assert sum(votes.sides(labels, labels, PICTURES).values()) == 0
@@ -207,16 +197,12 @@ def test_correlation_looks_off_the_diagonal_only():
 def test_crowd_that_answers_as_the_network_predicts_is_alike():
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 7, 400), rng.integers(0, 7, 400)
-    value, low, high = votes.alike(
-        labels, predicted, 10 * np.eye(10, dtype=int)[predicted], copies=50
-    )
-    assert (value, low, high) == pytest.approx((1, 1, 1))
-    other = votes.alike(
-        labels, predicted, 10 * np.eye(10, dtype=int)[rng.integers(0, 7, 400)], copies=200
-    )
-    assert other[1] < other[0] < other[2] < 0.7
-    again = votes.alike(labels, predicted, 10 * np.eye(10, dtype=int)[predicted], copies=50)
-    assert again == (value, low, high), "the same seed"
+    same, other = (10 * np.eye(10, dtype=int)[e] for e in (predicted, rng.integers(0, 7, 400)))
+    first = votes.alike(labels, predicted, same, copies=50)
+    assert first == pytest.approx((1, 1, 1))
+    value, low, high = votes.alike(labels, predicted, other, copies=200)
+    assert low < value < high < 0.7
+    assert votes.alike(labels, predicted, same, copies=50) == first, "the same seed"
 
 
 def test_recorded_votes_are_ten_people_s_for_every_test_row():
