@@ -4,11 +4,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import optimize
+from scipy import optimize, stats
 from sklearn import metrics as sk
 
 from hw3.figures import labeled, panels
-from hw3.metrics import N_CLASSES, proportion
+from hw3.metrics import N_CLASSES, Interval, proportion
 from hw3.runs import Run
 
 ENSEMBLE = ("combined-cnn", "mild-cnn")  # whose recorded runs answer together
@@ -33,6 +33,13 @@ def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.nda
             result["mean"][part] = labels, p.mean(0).argmax(1)
             result["vote"][part] = labels, (votes + p.mean(0) / 2).argmax(1)
     return result
+
+
+def next_seed(values) -> Interval:
+    """Return the mean of values, one a seed, and Student's prediction interval of one more seed."""
+    n = len(values)
+    half = np.std(values, ddof=1) * stats.t.ppf(0.975, n - 1) * np.sqrt(1 + 1 / n)
+    return Interval(np.mean(values), np.mean(values) - half, np.mean(values) + half)
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:

@@ -90,3 +90,12 @@ def test_bins_of_a_few_faces_are_not_drawn():
     table["n"] = [ablation.MIN_FACES - 1, ablation.MIN_FACES]
     line = ablation.reliability({"": {"CNN": table}}).axes[0].lines[1]
     assert list(line.get_xdata()) == [0.5]
+
+
+def test_one_more_seed_falls_into_its_prediction_interval_in_95_of_100_cases():
+    draws = np.random.default_rng(0).normal(0.7, 0.01, (4000, 6))
+    inside = []
+    for *seeds, new in draws:
+        seed = ablation.next_seed(seeds)
+        inside.append(seed.low < new < seed.high)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.01)
