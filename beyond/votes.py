@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hw3 import faces, metrics
+from hw3 import metrics
 from hw3.disk import ROOT, write_atomically
 from hw3.faces import EMOTIONS, PARTS
 from hw3.runs import FER2013
+from hw3.sources import csvs, errors
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
 ANSWERS = (*EMOTIONS, *OTHERS)
@@ -51,11 +52,11 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     FacesError in one line.
     """
     path, part, votes = Path(path), [], []
-    with faces._one_line(path):
-        rows = faces._rows(path)
+    with errors.one_line(path):
+        rows = csvs.rows(path)
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
-            raise faces._bad(
+            raise errors.bad(
                 where, ascii(",".join(header)[:40]), f"the header {HEADER}", "take FER+'s own file"
             )
         for where, fields in rows:
@@ -63,20 +64,20 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             numbers = [int(c) if c.isascii() and c.isdigit() and len(c) < 3 else 99 for c in cells]
             if not cells or fields[0] not in PARTS[:3] or not 0 < sum(numbers) <= VOTERS:
                 found = ascii(",".join(fields)[:60])
-                raise faces._bad(
+                raise errors.bad(
                     where, found, "a part, a name and 1 to 10 votes in all", "correct the row"
                 )
             if fields[1] not in (
                 "",
                 name := f"fer{len(part):07d}.png",
             ):  # a row that is moved would vote for another picture
-                raise faces._bad(
+                raise errors.bad(
                     where, ascii(fields[1][:40]), name, "take FER+'s own file, in its own order"
                 )
             part.append(PARTS.index(fields[0]))
             votes.append(numbers)
     if not votes:
-        raise faces._bad(path.name, "only a header", "a row for each face", "copy it anew")
+        raise errors.bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
 
 
@@ -88,7 +89,7 @@ def record(path: str | Path) -> int:
     """
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
-        raise faces._bad(
+        raise errors.bad(
             Path(path).name,
             f"{len(part):,} rows",
             f"the {FER2013:,} of FER2013",
