@@ -1,7 +1,5 @@
-"""The cache of arrays of faces, files under build_dir().
-
-A file is its key (32 bytes), images, labels, part, and the SHA-256 of all that: bytes only, so that
-reading it can run no code.
+"""The cache of faces under build_dir(). A file is its key (32 bytes), images, labels, part, and the
+SHA-256 of all that: bytes only, so that reading it can run no code.
 """
 
 import contextlib
@@ -20,7 +18,7 @@ CODE = (Path(__file__).parents[1] / "faces.py", *sorted(Path(__file__).parent.gl
 
 
 def kept(name, what, make):
-    """Return images, labels, part of the file `name` if of `what` and CODE, else make and keep."""
+    """Return images, labels and part: kept ones, if made from `what` by CODE as it is, or new."""
     path, key = build_dir() / "cache" / name, sha(what, *(file.read_bytes() for file in CODE))
     with contextlib.suppress(OSError):
         data = np.fromfile(path, np.uint8)

@@ -14,11 +14,8 @@ import numpy as np
 from hw3.sources.errors import bad, name, quoted
 from hw3.sources.fer2013 import FER2013, N_CLASSES, PARTS, PIXELS, SIDE, TEST, TRAINING, UNLABELED
 
-COLUMNS = {
-    "kaggle": ("emotion", "usage", "pixels"),
-    "train": ("label", "feature"),
-    "test": ("id", "feature"),
-}  # of each layout; pixels last
+KAGGLE = ("emotion", "usage", "pixels")  # in each layout the pixels are last
+COLUMNS = {"kaggle": KAGGLE, "train": ("label", "feature"), "test": ("id", "feature")}
 LABELS = {str(code): code for code in range(N_CLASSES)}
 CODES = {"emotion": LABELS, "label": LABELS, "usage": {PARTS[code]: code for code in range(TEST)}}
 MAX_FACES = 100_000  # bounds the memory, also for a small zip of a huge file
@@ -28,10 +25,8 @@ BATCH = 16  # rows parsed at once: 130 kB of text, so that each step stays in th
 
 def read(files):
     """Return images, labels and part of CSVs, (path, layouts it may have), one after another."""
-    tables = [read_one(*file)[:3] for file in files]
-    if len(tables) == 1:  # spares a copy
-        return tables[0]
-    return [np.concatenate(arrays) for arrays in zip(*tables, strict=True)]
+    tables = zip(*(read_one(*file)[:3] for file in files), strict=True)
+    return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in tables]
 
 
 def read_one(path, layouts):

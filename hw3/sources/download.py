@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 from hw3.disk import ROOT
 from hw3.sources.errors import FacesError
@@ -13,7 +12,7 @@ def download() -> None:
     try:
         import kagglehub
 
-        got = Path(kagglehub.dataset_download("msambare/fer2013"))
+        got = kagglehub.dataset_download("msambare/fer2013")
     except ImportError:
         to_do = "run .venv/bin/pip install kagglehub, or put FER2013 into data/"
         raise FacesError(f"kagglehub is not installed: {to_do}") from None
@@ -22,7 +21,7 @@ def download() -> None:
         to_do = "check the network and your Kaggle account"
         raise FacesError(f"kagglehub could not get FER2013 ({line}): {to_do}") from None
     data = ROOT / "data"
-    taken = [folder.name for folder in got.iterdir() if os.path.lexists(data / folder.name)]
+    taken = [name for name in os.listdir(got) if os.path.lexists(data / name)]
     if taken:
         to_do = "move it away, then download again"
         raise FacesError(f"data/{taken[0]} is there already and stays as it is: {to_do}")
@@ -36,6 +35,6 @@ def download() -> None:
         reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror
         to_do = "mend that, then download again"
         raise FacesError(f"FER2013 could not be copied into data/ ({reason}): {to_do}") from None
-    for folder in part.iterdir():
-        os.replace(folder, data / folder.name)
+    for name in os.listdir(part):
+        os.replace(part / name, data / name)
     part.rmdir()

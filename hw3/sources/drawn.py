@@ -24,11 +24,10 @@ UNITS = (
     | {15: "lip corner depressor", 16: "lower lip depressor", 20: "lip stretcher"}
     | {23: "lip tightener", 26: "jaw drop"}
 )
-ANGER, FRIGHT = (4, 5, 7, 23), (1, 2, 4, 5, 7, 20, 26)
-EXPRESSIONS = (ANGER, (9, 15, 16), FRIGHT, (6, 12), (1, 4, 15), (1, 2, 5, 26), ())  # by emotion
-# What differs between two pictures apart from the expression: (low, high), each uniform; in pixels
-# of the face, turn as a sine (15 degrees at most), grays from 0 to 1. A low below 0 may mean that
-# only some faces have it.
+ANGER, FEAR = (4, 5, 7, 23), (1, 2, 4, 5, 7, 20, 26)
+EXPRESSIONS = (ANGER, (9, 15, 16), FEAR, (6, 12), (1, 4, 15), (1, 2, 5, 26), ())  # by emotion
+# What differs between pictures apart from the expression: (low, high), uniform. Pixels of the face,
+# the sine of turn (15 degrees at most), grays from 0 to 1. A low below 0: only some have it.
 TRAITS = (
     # pose in the picture's plane and out of it (features slide, the far eye narrows), and light
     {"shift_x": (-4, 4), "shift_y": (-4, 4), "scale": (0.95, 1.2), "turn": (-0.26, 0.26)}
@@ -56,37 +55,32 @@ TRAITS = (
 def draw(n, seed=0, labels=None, intensity=None, units=None):
     """Return images uint8 (n, 48, 48), labels uint8 (n,), intensity float32 (n,), 0 for Neutral.
 
+    The first m faces of a seed are draw(m, seed); face i keeps its identity, whatever is forced.
     labels: emotion codes, one for all or one a face; without them, with FER2013's frequencies.
-    intensity: from 0 (neutral) to 1 (full), one for all or one a face; without it, from faint to
-    full. units: action units in [0, 1], (13,) or (n, 13) in the order of UNITS, in place of those
-    of the label. The first m of draw(n, seed) are draw(m, seed), and face i keeps its identity,
-    whatever is forced. Raises ValueError where an argument has the wrong shape or range.
+    intensity: 0 (neutral) to 1 (full), also one for all; without it, from faint to full. units:
+    (13,) or (n, 13) in the order of UNITS, 0 to 1, in place of the label's. Raises ValueError.
     """
     if not isinstance(n, int | np.integer) or n < 0:
         raise ValueError(f"n must be a whole number of faces, at least 0, not {n!r}")
     labels = _fit("labels", labels, (n,), NEUTRAL, step=1)
     intensity = _fit("intensity", intensity, (n,), 1)
     units = _fit("units", units, (n, len(UNITS)), 1)
-    # freed at once, it makes glibc keep freed memory for the next arrays: faster by a half
-    np.empty(16 << 20, np.uint8)
+    np.empty(16 << 20, np.uint8)  # freed at once, it makes glibc keep memory: faster by a half
     images = np.empty((n, SIZE, SIZE), np.uint8)
     kinds, forces = np.empty(n, np.uint8), np.empty(n, np.float32)
     shares = np.cumsum(COUNTS) / sum(COUNTS)
     low, high = np.array(list(TRAITS.values()), np.float32).T[:, :, None]
     for start in range(0, n, BLOCK):
         block, m = slice(start, start + BLOCK), min(BLOCK, n - start)
-        # its own generator draws for all its faces, the noise last, however few are wanted
+        # a block's own generator draws for all its faces, the noise last, however few are wanted
         rng = np.random.default_rng([seed, start // BLOCK])
         traits = low + (high - low) * rng.random((len(TRAITS), BLOCK), np.float32)[:, :m]
         mood, strength, *jitter = rng.random((2 + len(UNITS), BLOCK))[:, :m]
-        kind = np.searchsorted(shares, mood, side="right")
-        if labels is not None:
-            kind = labels[block].astype(int)
+        kind = shares.searchsorted(mood, "right") if labels is None else labels[block].astype(int)
         force = 1 - 0.8 * strength**2 if intensity is None else intensity[block]
         force = force * (kind != NEUTRAL)
-        active = activations(kind, force) * (0.75 + 0.25 * np.transpose(jitter))
-        if units is not None:
-            active = units[block]
+        varied = activations(kind, force) * (0.75 + 0.25 * np.transpose(jitter))
+        active = varied if units is None else units[block]
         t = SimpleNamespace(**dict(zip(TRAITS, traits[:, :, None, None], strict=True)))
         au = dict(zip(UNITS, active.T.astype(np.float32)[:, :, None, None], strict=True))
         images[block], kinds[block], forces[block] = _picture(t, au, rng), kind, force

@@ -14,9 +14,8 @@ def bad(where: str, found: str, expected: str, to_do="correct or remove the row"
     return FacesError(f"{where}: found {found}, expected {expected}; {to_do}")
 
 
-def quoted(text) -> str:
+def quoted(text: str) -> str:
     """Return what was found, short, quoted and in ASCII."""
-    text = str(text)
     return ascii(text if len(text) <= 40 else f"{text[:37]}...")
 
 
@@ -33,6 +32,6 @@ def one_line(path):
         yield
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         where = name(getattr(error, "filename", None) or path)
-        reason = quoted(getattr(error, "strerror", None) or error)
+        reason = quoted(getattr(error, "strerror", None) or str(error))
         expected = "a whole file that may be read"
         raise bad(where, f"it unreadable ({reason})", expected, "check it") from None

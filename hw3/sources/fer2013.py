@@ -4,8 +4,7 @@ EMOTIONS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 N_CLASSES = len(EMOTIONS)
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
 UNLABELED = 255
-# Test: the layout does not tell Public from Private.
-PARTS = ("Training", "PublicTest", "PrivateTest", "Test")
+PARTS = ("Training", "PublicTest", "PrivateTest", "Test")  # Test: Public or Private, unknown which
 TRAINING, PUBLIC, PRIVATE, TEST = range(len(PARTS))
 SIDE = 48
 PIXELS = SIDE * SIDE

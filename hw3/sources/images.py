@@ -12,9 +12,7 @@ from hw3.sources.fer2013 import SIDE
 
 
 def picture(path: str | Path) -> np.ndarray:
-    """Return any picture as a face, uint8 (48, 48): its middle square, upright, gray. Raises
-    FacesError.
-    """
+    """Return a picture's middle square, upright, as a gray face (48, 48). Raises FacesError."""
     with one_line(path), open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:

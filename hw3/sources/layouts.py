@@ -1,7 +1,4 @@
-"""The layouts that FER2013 comes in: what of it lies at a path.
-
-Links are followed, but only to regular files and folders, and never deeper than a layout goes.
-"""
+"""Which layout of hw3/faces.py lies at a path. Links are followed to regular files and folders."""
 
 import os
 
