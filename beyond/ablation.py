@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from scipy import optimize, stats
 from sklearn import metrics as sk
 
+from hw3.faces import N_CLASSES
 from hw3.figures import labeled, panels
-from hw3.metrics import N_CLASSES, Interval, proportion
+from hw3.metrics import Interval, proportion
 from hw3.runs import Run
 
 ENSEMBLE = ("combined-cnn", "mild-cnn")  # whose recorded runs answer together

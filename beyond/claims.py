@@ -18,11 +18,10 @@ import pandas as pd
 
 from beyond import audit
 from hw3 import complexity, metrics, original, pca, runs
-from hw3.faces import EMOTIONS
-from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD, Interval
+from hw3.faces import ANGRY, COUNTS, DISGUST, EMOTIONS, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
+from hw3.metrics import Interval
 from hw3.recipes import recipe
 from hw3.runs import Run
-from hw3.sources.drawn import COUNTS
 
 MARGIN = 0.05  # a network overfits if it is right so much more often in training than elsewhere
 ROUNDING = 0.005  # what is stated as 69% may be 68.5%

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hw3 import faces, metrics
+from hw3 import metrics
 from hw3.disk import ROOT, write_atomically
-from hw3.faces import EMOTIONS, PARTS
-from hw3.metrics import N_CLASSES, Interval
-from hw3.runs import FER2013
+from hw3.faces import EMOTIONS, FER2013, N_CLASSES, PARTS, TEST
+from hw3.metrics import Interval
+from hw3.sources import csvs, errors
 
 OTHERS = ("Contempt", "Unknown", "Not a face")
 ANSWERS = (*EMOTIONS, *OTHERS)
@@ -38,27 +38,27 @@ NONE = 255  # no majority
 def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return part (N,) and votes (N, 10), both uint8, of fer2013new.csv. Raises FacesError."""
     path, part, votes = Path(path), [], []
-    with faces._one_line(path):
-        rows = faces._rows(path)
+    with errors.one_line(path):
+        rows = csvs.rows(path)
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
             found = ascii(",".join(header)[:40])
-            raise faces._bad(where, found, f"the header {HEADER}", "take FER+'s own file")
+            raise errors.bad(where, found, f"the header {HEADER}", "take FER+'s own file")
         for where, fields in rows:
             cells = [fields[i] for i in ORDER] if len(fields) == 12 else []
             counts = [int(cell) for cell in cells if re.fullmatch("[0-9]{1,2}", cell)]
-            whole = len(counts) == len(ANSWERS) and fields[0] in PARTS[: faces.TEST]
+            whole = len(counts) == len(ANSWERS) and fields[0] in PARTS[:TEST]
             if not whole or not 0 < sum(counts) <= VOTERS:
                 expected = "a part, a name and 1 to 10 votes in all"
-                raise faces._bad(where, ascii(",".join(fields)[:60]), expected, "correct the row")
+                raise errors.bad(where, ascii(",".join(fields)[:60]), expected, "correct the row")
             name = f"fer{len(part):07d}.png"
             if fields[1] not in ("", name):  # a row that is moved would vote for another picture
                 to_do = "take FER+'s own file, in its own order"
-                raise faces._bad(where, ascii(fields[1][:40]), name, to_do)
+                raise errors.bad(where, ascii(fields[1][:40]), name, to_do)
             part.append(PARTS.index(fields[0]))
             votes.append(counts)
     if not votes:
-        raise faces._bad(path.name, "only a header", "a row for each face", "copy it anew")
+        raise errors.bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
 
 
@@ -70,7 +70,7 @@ def record(path: str | Path) -> int:
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
         found, expected = f"{len(part):,} rows", f"the {FER2013:,} of FER2013"
-        raise faces._bad(Path(path).name, found, expected, "take FER+'s own file")
+        raise errors.bad(Path(path).name, found, expected, "take FER+'s own file")
     rows = np.flatnonzero(part)
     arrays = {"rows": rows.astype(np.uint16), "votes": votes[rows]}
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))

@@ -1,7 +1,6 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1."""
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from hw3 import faces, metrics, recipes, runs
 from hw3.commands import DATA, FRESH, PROFILE, Commands, option, profile
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
+from hw3.sources.download import download
 
 MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
 
@@ -64,47 +64,6 @@ def data(options) -> None:
     for part, counts in given.counts().items():
         emotions = ", ".join(f"{emotion} {n:,}" for emotion, n in counts.items())
         print(f"{part}: {sum(counts.values()):,} ({emotions})")
-
-
-def download() -> None:
-    """Get FER2013 through kagglehub, an optional package, into data/. Raises FacesError in one line
-    where that fails.
-    """
-    try:
-        import kagglehub
-
-        got = Path(kagglehub.dataset_download("msambare/fer2013"))
-    except ImportError:
-        raise FacesError(
-            "kagglehub is not installed: run .venv/bin/pip install kagglehub, or put FER2013 into data/"
-        ) from None
-    except Exception as error:  # whatever kagglehub raises without a network or an account
-        line = str(error).strip().partition("\n")[0]
-        raise FacesError(
-            f"kagglehub could not get FER2013 ({line}): check the network and your Kaggle account"
-        ) from None
-    taken = [
-        folder.name for folder in got.iterdir() if os.path.lexists(ROOT / "data" / folder.name)
-    ]
-    if taken:
-        raise FacesError(
-            f"data/{taken[0]} is there already and stays as it is: move it away, then download again"
-        )
-    part = ROOT / "data" / ".part"  # hidden, so that half of it is never taken for FER2013
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        shutil.copytree(got, part)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        reason = (
-            error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror
-        )  # the first of a list of all files
-        raise FacesError(
-            f"FER2013 could not be copied into data/ ({reason}): mend that, then download again"
-        ) from None
-    for folder in part.iterdir():
-        os.replace(folder, ROOT / "data" / folder.name)
-    part.rmdir()
 
 
 def train(options) -> None:

@@ -15,10 +15,8 @@ import pandas as pd
 from scipy import stats
 from sklearn import metrics as sk
 
-from hw3.faces import EMOTIONS
+from hw3.faces import EMOTIONS, N_CLASSES
 
-N_CLASSES = len(EMOTIONS)
-ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
 UNKNOWN = (np.nan,) * 3  # the interval of a share of no faces
 
 

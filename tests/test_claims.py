@@ -14,7 +14,8 @@ from beyond import audit, claims
 from beyond.claims import Claim, Evidence
 from hw3 import metrics, original, pca
 from hw3.disk import ROOT
-from hw3.metrics import DISGUST, FEAR, HAPPY, SAD, Interval
+from hw3.faces import DISGUST, FEAR, HAPPY, SAD
+from hw3.metrics import Interval
 
 
 def run(trained=0.5, hits=500, n=1000, first=0, new=None):

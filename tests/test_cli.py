@@ -19,6 +19,7 @@ from hw3 import __main__ as cli
 from hw3 import commands, faces, models, runs
 from hw3.disk import ROOT
 from hw3.recipes import recipe
+from hw3.sources import download, layouts
 from press import __main__ as press
 from press import book, translate
 
@@ -134,7 +135,7 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
         return str(tmp_path / "kaggle")
 
     monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=got))
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(download, "ROOT", tmp_path)
     copy = shutil.copytree
 
     def broken_off(*arguments):
@@ -144,7 +145,7 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "copytree", broken_off)
         assert "interrupted" in fails(capsys, "data", "--download")
-    assert faces._children(tmp_path / "data") == []
+    assert layouts.children(tmp_path / "data") == []
     with monkeypatch.context() as patched:
         patched.setattr(
             shutil, "copyfile", Mock(side_effect=OSError(28, "No space left on device"))

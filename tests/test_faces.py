@@ -17,6 +17,7 @@ from PIL import Image
 
 from hw3 import faces
 from hw3.faces import EMOTIONS, PARTS, TEST, UNLABELED, FacesError, load
+from hw3.sources import cache, csvs, images
 
 RNG = np.random.default_rng(2013)
 IMAGES = RNG.integers(0, 256, (12, 48, 48), dtype=np.uint8)
@@ -656,15 +657,15 @@ def test_data_that_change_while_they_are_read_are_refused(tmp_path, monkeypatch,
     if layout == "folder":
         path = write_folder(tmp_path / "folder")
         changed = path / "train/angry/Training_00000.png"
-    name = "_read_csvs" if layout == "kaggle" else "_read_images"
-    read = getattr(faces, name)
+    reader = csvs if layout == "kaggle" else images
+    read = reader.read
 
     def read_while_changing(files):
         arrays = read(files)
         os.utime(changed, (1, 1))
         return arrays
 
-    monkeypatch.setattr(faces, name, read_while_changing)
+    monkeypatch.setattr(reader, "read", read_while_changing)
     refused(path, "changed while it was read")
 
 
@@ -684,7 +685,7 @@ def test_a_huge_line_is_refused_without_reading_it(tmp_path, packed):
 
 
 def test_too_many_rows_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(faces, "MAX_FACES", 32)
+    monkeypatch.setattr(csvs, "MAX_FACES", 32)
     rows = table("train")
     (tmp_path / "train.csv").write_bytes(dump([rows[0], *rows[1:] * 3]))
     refused(tmp_path / "train.csv", "over 32 rows")
@@ -696,7 +697,7 @@ def test_too_many_rows_are_refused(tmp_path, monkeypatch):
 def test_the_fast_way_reads_every_number_after_every_other():
     values = np.array([(a, b) for a in range(256) for b in range(256)]).ravel()
     rows = np.append(values, np.zeros(-len(values) % 2304, int)).reshape(-1, 2304)
-    np.testing.assert_array_equal(faces._parse([" ".join(map(str, row)) for row in rows]), rows)
+    np.testing.assert_array_equal(csvs._parse([" ".join(map(str, row)) for row in rows]), rows)
 
 
 def slow_reader(data, layout):
@@ -796,8 +797,8 @@ def test_the_fast_reader_agrees_with_a_slow_one_on_random_damage(tmp_path, layou
 @pytest.fixture
 def reads(monkeypatch):
     """Count how often files are really parsed."""
-    calls, read = [], faces._read_csvs
-    monkeypatch.setattr(faces, "_read_csvs", lambda files: calls.append(files) or read(files))
+    calls, read = [], csvs.read
+    monkeypatch.setattr(csvs, "read", lambda files: calls.append(files) or read(files))
     return calls
 
 
@@ -839,11 +840,14 @@ def test_an_edited_file_is_read_again(tmp_path, reads, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_edited_loader_reads_again(tmp_path, reads, monkeypatch):
+@pytest.mark.parametrize("module", ["faces", "layouts", "csvs", "images", "fer2013", "errors"])
+def test_an_edited_loader_reads_again(tmp_path, reads, monkeypatch, module):
     (tmp_path / "train.csv").write_bytes(dump(table("train")))
     load(tmp_path / "train.csv")
-    (tmp_path / "faces.py").write_bytes(Path(faces.__file__).read_bytes() + b"# changed\n")
-    monkeypatch.setattr(faces, "__file__", str(tmp_path / "faces.py"))
+    (old,) = (path for path in cache.CODE if path.stem == module)
+    (tmp_path / old.name).write_bytes(old.read_bytes() + b"# changed\n")
+    code = [tmp_path / old.name if path == old else path for path in cache.CODE]
+    monkeypatch.setattr(cache, "CODE", code)
     load(tmp_path / "train.csv")
     assert len(reads) == 2
 
@@ -904,7 +908,7 @@ def test_drawn_faces_have_parts_and_are_drawn_once(tmp_path, monkeypatch):
     first = faces.drawn(40, seed=3)
     assert [len(first.only(part)) for part in PARTS] == [32, 4, 4, 0]
     assert (first.name, first.images.shape) == ("drawn faces", (40, 48, 48))
-    monkeypatch.setattr("hw3.drawn.draw", None)
+    monkeypatch.setattr("hw3.sources.drawn.draw", None)
     assert faces.drawn(40, seed=3).fingerprint == first.fingerprint
 
 

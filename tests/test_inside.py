@@ -14,7 +14,7 @@ from beyond import inside
 from beyond.inside import BANDS
 from hw3 import faces, models, runs, train
 from hw3.disk import digest
-from hw3.metrics import FEAR, HAPPY, NEUTRAL, SAD
+from hw3.faces import FEAR, HAPPY, NEUTRAL, SAD
 from hw3.sources import drawn
 
 

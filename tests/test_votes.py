@@ -11,7 +11,7 @@ import pytest
 from beyond import votes
 from beyond.votes import NONE
 from hw3 import faces
-from hw3.metrics import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
+from hw3.faces import ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
 
 CONTEMPT = 7
 

@@ -1,1 +1,4 @@
-"""Where faces come from when they are not in memory: the drawn ones."""
+"""Where faces come from: files (layouts, csvs, images), the cache, the drawn faces, a download.
+
+Below them: fer2013 (its words and numbers) and errors (how bad data are refused).
+"""

@@ -1,13 +1,9 @@
-"""The drawn faces: the project's own 48x48 gray faces, made from numbers, for where FER2013 may not
-go.
+"""The drawn faces: the project's own, made from numbers, for where FER2013 may not go.
 
 An expression is a set of action units (AU), the muscle movements of the Facial Action Coding
 System: Ekman & Friesen (1978), Consulting Psychologists Press; second edition by Ekman, Friesen &
 Hager (2002), Research Nexus. How far a unit moves a line here is judged by eye. Nothing learned
-from these faces says anything about people.
-
-The page "Try your face" draws with the same code: beyond/demo.py turns _soft to _mouth into
-JavaScript.
+from these faces says anything about people. beyond/demo.py turns _soft to _mouth into JavaScript.
 
 Every step works on a block of faces at once. A face has its own coordinates: x to the right, y
 down, in pixels at scale 1, from the middle of the head. Shapes are soft signed distances (negative
@@ -18,118 +14,87 @@ from types import SimpleNamespace
 
 import numpy as np
 
-SIZE = 48
-# faces drawn at once: few enough for the cache, many enough to hide the cost of each NumPy call
-BLOCK = 64
-UNITS = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-    7: "lid tightener", 9: "nose wrinkler", 12: "lip corner puller", 15: "lip corner depressor", 16: "lower lip depressor",
-    20: "lip stretcher", 23: "lip tightener", 26: "jaw drop",
-}  # fmt: skip
-# By emotion code, from 0: Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral. COUNTS: FER2013's
-# Training images.
-EXPRESSIONS = (
-    (4, 5, 7, 23),
-    (9, 15, 16),
-    (1, 2, 4, 5, 7, 20, 26),
-    (6, 12),
-    (1, 4, 15),
-    (1, 2, 5, 26),
-    (),
+from hw3.sources.fer2013 import COUNTS, NEUTRAL
+from hw3.sources.fer2013 import SIDE as SIZE  # as try.js calls it
+
+BLOCK = 64  # faces at once: few enough for the cache, many enough to hide the cost of NumPy's calls
+UNITS = (
+    {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser"}
+    | {6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 12: "lip corner puller"}
+    | {15: "lip corner depressor", 16: "lower lip depressor", 20: "lip stretcher"}
+    | {23: "lip tightener", 26: "jaw drop"}
 )
-COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)
-NEUTRAL = 6
-# What differs between two pictures apart from the expression: name = (low, high), each uniform.
-# Lengths in pixels of the face, turn as a sine (15 degrees at most), grays from 0 to 1. A low below
-# 0 may mean that only some faces have it.
-TRAITS = dict(  # noqa: C408 (keywords keep the table readable)
-    # pose, in the picture's plane and out of it (the features slide over the head, the far eye
-    # narrows); light
-    shift_x=(-4, 4), shift_y=(-4, 4), scale=(0.95, 1.2), turn=(-0.26, 0.26), yaw=(-1, 1), pitch=(-1, 1), light_x=(-0.9, 0.9),
-    light_y=(-0.8, 0.3), contrast=(0.75, 1.15), brightness=(-0.08, 0.06), blur=(-0.15, 0.18), noise=(0.01, 0.1),
-    backdrop=(0.05, 0.95), backdrop_x=(-0.5, 0.5), backdrop_y=(-0.25, 0.25),
+ANGER, FEAR = (4, 5, 7, 23), (1, 2, 4, 5, 7, 20, 26)
+EXPRESSIONS = (ANGER, (9, 15, 16), FEAR, (6, 12), (1, 4, 15), (1, 2, 5, 26), ())  # by emotion
+# What differs between pictures apart from the expression: (low, high), uniform. Pixels of the face,
+# the sine of turn (15 degrees at most), grays from 0 to 1. A low below 0: only some have it.
+TRAITS = (
+    # pose in the picture's plane and out of it (features slide, the far eye narrows), and light
+    {"shift_x": (-4, 4), "shift_y": (-4, 4), "scale": (0.95, 1.2), "turn": (-0.26, 0.26)}
+    | {"yaw": (-1, 1), "pitch": (-1, 1), "light_x": (-0.9, 0.9), "light_y": (-0.8, 0.3)}
+    | {"contrast": (0.75, 1.15), "brightness": (-0.08, 0.06), "blur": (-0.15, 0.18)}
+    | {"noise": (0.01, 0.1), "backdrop": (0.05, 0.95), "backdrop_x": (-0.5, 0.5)}
+    | {"backdrop_y": (-0.25, 0.25)}
     # the hand in front of one face in ten, the head, the hair
-    cover=(-9, 1), cover_cos=(-1, 1), cover_reach=(4, 15), cover_off=(-14, 14), skin=(0.45, 0.8), head_w=(15, 18),
-    head_h=(19.5, 22.5), jaw=(0.1, 0.35), neck=(8, 12), hair=(0.04, 0.6), hairline=(-19, -13.5), parting=(-0.36, 0.36),
-    temples=(2, 14), hair_long=(-0.6, 1), stubble=(-0.6, 0.35), moustache=(-1.5, 0.5), glasses=(-5, 1),
-    # the features at rest, so that no two neutral faces are alike; mouth_bend: corners down is
-    # positive
-    eye_x=(6.9, 8.3), eye_w=(3.7, 4.6), eye_h=(1.7, 2.5), eye_low=(1, 1.5), iris=(0.1, 0.4), gaze=(-1, 1), bags=(0, 0.2),
-    brow_y=(-5.8, -4.4), brow_slope=(-0.7, 0.7), brow_arch=(0.2, 1.3), brow_thick=(0.7, 1.5), furrow=(-0.15, 0.2),
-    nose_w=(2.6, 3.8), nose_dark=(0.05, 0.22), mouth_y=(10.2, 12), mouth_w=(6.3, 7.7), mouth_bend=(-0.8, 0.8), lip_up=(0.8, 1.5),
-    lip_low=(1.2, 2.1), lip_dark=(0.15, 0.4), parted=(-0.8, 0.5), smile_open=(0.15, 1), lopsided=(-0.25, 0.25),
-)  # fmt: skip
+    | {"cover": (-9, 1), "cover_cos": (-1, 1), "cover_reach": (4, 15), "cover_off": (-14, 14)}
+    | {"skin": (0.45, 0.8), "head_w": (15, 18), "head_h": (19.5, 22.5), "jaw": (0.1, 0.35)}
+    | {"neck": (8, 12), "hair": (0.04, 0.6), "hairline": (-19, -13.5), "parting": (-0.36, 0.36)}
+    | {"temples": (2, 14), "hair_long": (-0.6, 1), "stubble": (-0.6, 0.35)}
+    | {"moustache": (-1.5, 0.5), "glasses": (-5, 1)}
+    # features at rest: no two neutral faces are alike; mouth_bend: corners down is positive
+    | {"eye_x": (6.9, 8.3), "eye_w": (3.7, 4.6), "eye_h": (1.7, 2.5), "eye_low": (1, 1.5)}
+    | {"iris": (0.1, 0.4), "gaze": (-1, 1), "bags": (0, 0.2), "brow_y": (-5.8, -4.4)}
+    | {"brow_slope": (-0.7, 0.7), "brow_arch": (0.2, 1.3), "brow_thick": (0.7, 1.5)}
+    | {"furrow": (-0.15, 0.2), "nose_w": (2.6, 3.8), "nose_dark": (0.05, 0.22)}
+    | {"mouth_y": (10.2, 12), "mouth_w": (6.3, 7.7), "mouth_bend": (-0.8, 0.8)}
+    | {"lip_up": (0.8, 1.5), "lip_low": (1.2, 2.1), "lip_dark": (0.15, 0.4), "parted": (-0.8, 0.5)}
+    | {"smile_open": (0.15, 1), "lopsided": (-0.25, 0.25)}
+)
 
 
 def draw(n, seed=0, labels=None, intensity=None, units=None):
-    """Draw n faces; the first m of draw(n, seed) are draw(m, seed), and face i keeps its identity,
-    whatever is forced.
+    """Return images uint8 (n, 48, 48), labels uint8 (n,), intensity float32 (n,), 0 for Neutral.
 
-    labels: emotion codes 0-6, one for all or one a face; without them, drawn with FER2013's
-    frequencies. intensity: from 0 (neutral) to 1 (full), one for all or one a face; without it,
-    drawn from faint to full. units: action units in [0, 1], (13,) or (n, 13) in the order of UNITS,
-    shown in place of those of the label.
-
-    Returns images uint8 (n, 48, 48), labels uint8 (n,) and intensity float32 (n,), which is 0 where
-    the label is Neutral. Raises ValueError where an argument has the wrong shape or range.
+    The first m faces of a seed are draw(m, seed); face i keeps its identity, whatever is forced.
+    labels: emotion codes, one for all or one a face; without them, with FER2013's frequencies.
+    intensity: 0 (neutral) to 1 (full), also one for all; without it, from faint to full. units:
+    (13,) or (n, 13) in the order of UNITS, 0 to 1, in place of the label's. Raises ValueError.
     """
     if not isinstance(n, int | np.integer) or n < 0:
         raise ValueError(f"n must be a whole number of faces, at least 0, not {n!r}")
-    labels, intensity = (
-        _fit("labels", labels, (n,), NEUTRAL, step=1),
-        _fit("intensity", intensity, (n,), 1),
-    )
+    labels = _fit("labels", labels, (n,), NEUTRAL, step=1)
+    intensity = _fit("intensity", intensity, (n,), 1)
     units = _fit("units", units, (n, len(UNITS)), 1)
-    np.empty(
-        16 << 20, np.uint8
-    )  # freed at once, it makes glibc keep freed memory for the next arrays: faster by a half
-    images, kinds, forces = (
-        np.empty((n, SIZE, SIZE), np.uint8),
-        np.empty(n, np.uint8),
-        np.empty(n, np.float32),
-    )
+    np.empty(16 << 20, np.uint8)  # freed at once, it makes glibc keep memory: faster by a half
+    images = np.empty((n, SIZE, SIZE), np.uint8)
+    kinds, forces = np.empty(n, np.uint8), np.empty(n, np.float32)
     shares = np.cumsum(COUNTS) / sum(COUNTS)
     low, high = np.array(list(TRAITS.values()), np.float32).T[:, :, None]
     for start in range(0, n, BLOCK):
-        part, m = slice(start, min(start + BLOCK, n)), min(BLOCK, n - start)
-        # A block has its own generator and draws for all its faces (the noise comes last), however
-        # few are wanted.
+        block, m = slice(start, start + BLOCK), min(BLOCK, n - start)
+        # a block's own generator draws for all its faces, the noise last, however few are wanted
         rng = np.random.default_rng([seed, start // BLOCK])
         traits = low + (high - low) * rng.random((len(TRAITS), BLOCK), np.float32)[:, :m]
         mood, strength, *jitter = rng.random((2 + len(UNITS), BLOCK))[:, :m]
-        kind = (
-            np.searchsorted(shares, mood, side="right")
-            if labels is None
-            else labels[part].astype(int)
-        )
-        force = (1 - 0.8 * strength**2 if intensity is None else intensity[part]) * (
-            kind != NEUTRAL
-        )
-        shown = (
-            activations(kind, force) * (0.75 + 0.25 * np.transpose(jitter))
-            if units is None
-            else units[part]
-        )
+        kind = shares.searchsorted(mood, "right") if labels is None else labels[block].astype(int)
+        force = 1 - 0.8 * strength**2 if intensity is None else intensity[block]
+        force = force * (kind != NEUTRAL)
+        varied = activations(kind, force) * (0.75 + 0.25 * np.transpose(jitter))
+        active = varied if units is None else units[block]
         t = SimpleNamespace(**dict(zip(TRAITS, traits[:, :, None, None], strict=True)))
-        au = dict(zip(UNITS, shown.T.astype(np.float32)[:, :, None, None], strict=True))
-        images[part], kinds[part], forces[part] = _picture(t, au, rng), kind, force
+        au = dict(zip(UNITS, active.T.astype(np.float32)[:, :, None, None], strict=True))
+        images[block], kinds[block], forces[block] = _picture(t, au, rng), kind, force
     return images, kinds, forces
 
 
 def activations(labels, intensity):
-    """The action units, (n, 13) in the order of UNITS, of emotion codes (n,) at intensities (n,) or
-    one, from 0 to 1.
-    """
-    table = np.array(
-        [[unit in expression for unit in UNITS] for expression in EXPRESSIONS], np.float32
-    )
+    """Return the action units (n, 13) of emotion codes (n,) at intensities 0 to 1, (n,) or one."""
+    table = np.array([[unit in units for unit in UNITS] for units in EXPRESSIONS], np.float32)
     return table[np.asarray(labels)] * np.asarray(intensity, np.float32)[..., None]
 
 
 def _fit(name, values, shape, high, step=0):
-    """The values as an array of the shape, or None if None; an error where they do not fit, leave
-    [0, high] or miss the step.
-    """
+    """The values as an array of the shape; they must lie in [0, high] and on the steps."""
     if values is None:
         return None
     try:
@@ -161,9 +126,7 @@ def _over(picture, alpha, gray):
 
 
 def _picture(t, au, rng):
-    """The images, uint8 (m, 48, 48), of faces with traits t and action units au (each value of
-    shape (m, 1, 1)).
-    """
+    """The images, uint8 (m, 48, 48), of faces with traits t and action units au, each (m, 1, 1)."""
     cos, sin = np.sqrt(1 - t.turn * t.turn), t.turn
     middle_x, middle_y = SIZE / 2 - 0.5 + t.shift_x, SIZE / 2 + t.shift_y
     rows, columns = np.arange(SIZE, dtype=np.float32)[:, None], np.arange(SIZE, dtype=np.float32)
@@ -174,14 +137,11 @@ def _picture(t, au, rng):
         return (cos * across - x) + sin * down, (cos * down - y) - sin * across
 
     def feature(paint, x, y, height, width, *more):
-        """Paint a feature around (x, y) in the window of the picture that holds it: most of a face
-        is not mouth.
-        """
+        """Paint around (x, y) in a window of the picture: most of a face is not mouth."""
         row = np.rint(middle_y + t.scale * (cos * y + sin * x) - height / 2).clip(0, SIZE - height)
         column = np.rint(middle_x + t.scale * (cos * x - sin * y) - width / 2).clip(0, SIZE - width)
-        where = (first + row * SIZE + column).astype(int) + (
-            rows[:height] * SIZE + columns[:width]
-        ).astype(int)
+        inside = (rows[:height] * SIZE + columns[:width]).astype(int)
+        where = (first + row * SIZE + column).astype(int) + inside
         window = pixels[where]
         paint(t, au, window, *face_at(row + rows[:height], column + columns[:width], x, y), *more)
         pixels[where] = window
@@ -202,9 +162,7 @@ def _features(t, au, feature):
 
 
 def _head(t, au, u, v):
-    """Backdrop, hair, neck and the bare head: their albedo, and the light that falls on each
-    pixel.
-    """
+    """The albedo of backdrop, hair, neck and bare head, and the light that falls on each pixel."""
     picture = t.backdrop + (t.backdrop_x / SIZE) * u + (t.backdrop_y / SIZE) * v
     wide = np.abs(u)
     # Below the middle the head narrows to the jaw, and is longer when the jaw drops (AU26).
@@ -213,38 +171,27 @@ def _head(t, au, u, v):
     radius2 = lean * lean + tall * tall
     edge = (np.sqrt(radius2) - 1) * t.head_w
     behind = (wide / (t.head_w + 3)) ** 2 + (np.minimum(v + 2, 0) / (t.head_h + 1)) ** 2
-    _over(
-        picture,
-        _soft((behind - 1) * 8) * (t.hair_long > 0) * _soft(v - 26 * t.hair_long),
-        t.hair * 0.8,
-    )
+    locks = _soft((behind - 1) * 8) * (t.hair_long > 0) * _soft(v - 26 * t.hair_long)
+    _over(picture, locks, t.hair * 0.8)
     _over(picture, _soft(wide - t.neck) * _soft(12 - v), t.skin * 0.72)
     ear = ((wide - t.head_w + 0.5) / 2.4) ** 2 + ((v + 1) / 4.2) ** 2
     _over(picture, _soft((ear - 1) * 1.5) * (t.hair_long <= 0.3), t.skin * 0.85)
     head, beard = _soft(edge), np.clip(v / 8 - 0.5, 0, 1) * np.maximum(t.stubble, 0)
     _over(picture, head, t.skin - t.skin * beard)
-    cap = _soft(edge - 1.3) * _soft(
-        v - t.hairline - t.parting * u - t.temples * np.maximum(radius2 - 0.6, 0)
-    )
-    _over(
-        picture,
-        cap,
-        t.hair * (0.85 + 0.6 * _bump(2 * (lean - 0.5 * t.light_x)) * _bump((v + 17) / 5)),
-    )
-    # The head is half an ellipsoid with the normal (lean, tall, rest); light falls on it as the
-    # cosine (Lambert).
+    receding = t.temples * np.maximum(radius2 - 0.6, 0)
+    cap = _soft(edge - 1.3) * _soft(v - t.hairline - t.parting * u - receding)
+    gloss = 0.85 + 0.6 * _bump(2 * (lean - 0.5 * t.light_x)) * _bump((v + 17) / 5)
+    _over(picture, cap, t.hair * gloss)
+    # half an ellipsoid with the normal (lean, tall, rest), lit as the cosine (Lambert)
     rest = np.sqrt(np.maximum(1 - 0.9 * radius2, 0))
-    return picture, 1 + np.maximum(head, cap) * (
-        lean * (0.42 * t.light_x) + tall * (0.42 * t.light_y) + 0.5 * rest - 0.3
-    )
+    light = lean * (0.42 * t.light_x) + tall * (0.42 * t.light_y) + 0.5 * rest - 0.3
+    return picture, 1 + np.maximum(head, cap) * light
 
 
 def _nose(t, au, picture, x, y):
     """The nose, around its tip, and the furrows above it between the brows."""
-    wide, shadow = (
-        np.abs(x),
-        np.copysign(1.8, -t.light_x),
-    )  # the nose shades its side away from the light
+    # the nose shades its side away from the light
+    wide, shadow = np.abs(x), np.copysign(1.8, -t.light_x)
     raised, wing = y + 1.1 * au[9], t.nose_w + 0.6 * au[9] + 0.3 * au[12]
     dark = t.nose_dark * _bump((x - shadow) / 1.8) * _bump((y + 3.5) / 6)
     dark -= 0.14 * _bump(x / 1.7) * _bump((y + 2) / 5)
@@ -252,39 +199,28 @@ def _nose(t, au, picture, x, y):
     dark += 0.3 * _bump((wide - wing) / 0.9) * _bump(raised / 2)
     # AU9 folds the root of the nose; AU4 draws the brows together with a furrow between them.
     dark += (0.5 * au[9]) * _bump(wide / 4) * _line(np.abs(y - 0.5 * wide + 5.3) - 1.2, 0.6)
-    dark += (
-        np.clip(t.furrow + 0.45 * au[4], 0, 1) * _bump((wide - 1.4) / 0.9) * _bump((y + 11.5) / 3)
-    )
+    furrow = np.clip(t.furrow + 0.45 * au[4], 0, 1)
+    dark += furrow * _bump((wide - 1.4) / 0.9) * _bump((y + 11.5) / 3)
     picture *= 1 - dark
 
 
 def _eye(t, au, picture, x, y, side):
-    """One eye and its brow, around the eye; x grows away from the nose. side: -1 left, 1 right in
-    the picture.
-    """
-    x = x * side
+    """An eye and its brow, around the eye, left (side -1) or right (1) in the picture."""
+    x = x * side  # grows away from the nose
     far, tilt = 1 - 0.14 * t.yaw * side, 1 + t.lopsided * side
     along = x / (t.eye_w * far)
     arch, ends = 1 - along * along, _soft((np.abs(along) - 1.1) * 3)
-    upper = np.maximum(
-        t.eye_h + 1.7 * au[5] - 0.5 * au[7] - 0.3 * au[6] - 0.6 * au[9] - 0.3 * au[4], 0.5
-    )
-    lower = np.maximum(t.eye_low - 0.7 * au[7] - 0.9 * au[6] - 0.6 * au[9], 0.1)
-    top, bottom = (
-        (0.6 * au[1]) * along - upper * arch,
-        lower * arch,
-    )  # the inner end of the lid follows the brow
-    # The hollow of the eye; the pouch under it, deeper as the cheek rises; the crow's feet; the
-    # crease of the lid.
+    upper = t.eye_h + 1.7 * au[5] - 0.5 * au[7] - 0.3 * au[6] - 0.6 * au[9] - 0.3 * au[4]
+    lower = t.eye_low - 0.7 * au[7] - 0.9 * au[6] - 0.6 * au[9]
+    # the inner end of the lid follows the brow
+    top = (0.6 * au[1]) * along - np.maximum(upper, 0.5) * arch
+    bottom = np.maximum(lower, 0.1) * arch
+    # The hollow; the pouch, deeper as the cheek rises; the crow's feet; the crease of the lid.
     dark = 0.16 * _bump(x / 7) * _bump((y + 2.5) / 3.5)
-    dark += (
-        (t.bags + 0.4 * au[6] + 0.25 * au[7])
-        * _line(y - bottom - 1.5 + 0.6 * au[6], 0.8)
-        * _bump(along / 1.2)
-    )
-    dark += (
-        (0.4 * au[6]) * _bump(2 * along - 3) * _line(np.abs(y) - 0.6 * t.eye_w * (along - 1), 0.4)
-    )
+    pouch = t.bags + 0.4 * au[6] + 0.25 * au[7]
+    dark += pouch * _line(y - bottom - 1.5 + 0.6 * au[6], 0.8) * _bump(along / 1.2)
+    feet = _line(np.abs(y) - 0.6 * t.eye_w * (along - 1), 0.4)
+    dark += (0.4 * au[6]) * _bump(2 * along - 3) * feet
     dark += 0.25 * _line(y - top + 1.6 - 0.5 * au[5], 0.5) * _bump(along / 1.3)
     dark -= (0.15 * au[6]) * _bump(x / 5) * _bump((y - 5.5) / 2.5)
     picture *= 1 - dark
@@ -295,25 +231,17 @@ def _eye(t, au, picture, x, y, side):
     _over(eye, _soft(ball - 0.8), 0.04)
     _over(picture, _soft(np.maximum(top - y, y - bottom)), eye)
     _over(picture, _line(y - top, 0.9) * ends, 0.08)
-    # The brow, b from -1 (inner end) to 1 (outer end), and the forehead's wrinkles over a raised
-    # one.
+    # The brow, b from -1 (inner end) to 1 (outer end); wrinkles of the forehead over a raised one.
     b = np.clip((x - 0.4 + 1.3 * au[4]) / (5.6 * far), -1.3, 1.3)
     inner = (0.5 - 0.5 * b) ** 2
-    up = (
-        (3.2 * au[1] - 1.9 * au[4] * (1 - np.maximum(au[1], au[2]))) * inner
-        + (1.3 * tilt * au[2]) * (1 + b)
-        - 1.1 * au[4]
-    )
+    lowered = 1.9 * au[4] * (1 - np.maximum(au[1], au[2]))
+    up = (3.2 * au[1] - lowered) * inner + (1.3 * tilt * au[2]) * (1 + b) - 1.1 * au[4]
     brow = y - (t.brow_y + 0.7 * au[9] - 0.25 * tilt) - t.brow_slope * b + up
     brow += (t.brow_arch + 0.7 * au[2]) * (1 - b * b)
-    _over(
-        picture,
-        _line(brow, t.brow_thick * (1.15 - 0.4 * b)) * _soft((np.abs(b) - 1) * 5),
-        np.minimum(t.hair / 2, t.skin / 3),
-    )
-    picture *= 1 - np.maximum((0.3 * au[1]) * inner, 0.25 * au[2]) * _line(brow + 2.9, 0.5) * _bump(
-        b
-    )
+    hairs = _line(brow, t.brow_thick * (1.15 - 0.4 * b)) * _soft((np.abs(b) - 1) * 5)
+    _over(picture, hairs, np.minimum(t.hair / 2, t.skin / 3))
+    wrinkles = np.maximum((0.3 * au[1]) * inner, 0.25 * au[2])
+    picture *= 1 - wrinkles * _line(brow + 2.9, 0.5) * _bump(b)
     # Glasses: a rim and the bars to the nose and to the ear.
     rim = np.abs(np.sqrt((x / 6.2) ** 2 + ((y - 0.4) / 5) ** 2) - 1) * 5.5 - 0.35
     bars = np.maximum(np.abs(y + 0.6) - 0.2, 6 - np.abs(x))
@@ -322,55 +250,37 @@ def _eye(t, au, picture, x, y, side):
 
 def _mouth(t, au, picture, x, y):
     """The mouth, around its middle, and the folds beside it."""
-    along2 = (
-        x / (t.mouth_w + 1.6 * au[12] + 1.8 * au[20] - 1.2 * au[23] - 2.4 * au[26] * (1 - au[20]))
-    ) ** 2
+    wide = t.mouth_w + 1.6 * au[12] + 1.8 * au[20] - 1.2 * au[23] - 2.4 * au[26] * (1 - au[20])
+    along2 = (x / wide) ** 2
     arch, ends = 1 - along2, _soft((along2 - 1) * 3)
-    bend = (
-        t.mouth_bend * (1 - 0.7 * au[26])
-        + 0.5 * au[20]
-        + (3.4 * au[15] - 4.2 * au[12]) * (1 + t.lopsided * np.sign(x))
-    )
+    corners = (3.4 * au[15] - 4.2 * au[12]) * (1 + t.lopsided * np.sign(x))
+    bend = t.mouth_bend * (1 - 0.7 * au[26]) + 0.5 * au[20] + corners
     y = y - bend * (np.minimum(along2, 1.4) - 0.35) + 0.7 * au[9]
-    # Half the opening above and below the line where closed lips meet; a stretched mouth opens as a
-    # box.
-    rest, smile, tall = (
-        np.maximum(t.parted, 0) * (1 - au[23]),
-        au[12] * t.smile_open,
-        au[26] * (1 - 0.4 * au[20]),
-    )
+    # Half the opening above and below where closed lips meet; a stretched mouth opens as a box.
+    rest = np.maximum(t.parted, 0) * (1 - au[23])
+    smile, tall = au[12] * t.smile_open, au[26] * (1 - 0.4 * au[20])
     box = arch * (1 + np.maximum(au[20], 0.7 * au[26]) * along2)
     top = -(rest + 0.8 * smile + 2.6 * tall + 0.5 * au[9]) * box
     bottom = (rest + 2.3 * smile + 3.7 * tall + 1.9 * au[16] + 0.4 * au[20]) * box
     thin = 1 - 0.65 * au[23] - 0.25 * au[20] - 0.25 * au[12]
     lips_top, lips_bottom = top - (t.lip_up * thin) * arch, bottom + (t.lip_low * thin) * arch
     # Folds from the nose past the corners; a moustache; the shadow of the lower lip.
-    fold = np.abs(x) - 4.2 - 0.55 * np.clip(y + 7, 0, 9) - 0.8 * au[12]
-    dark = (
-        (0.05 + 0.3 * au[12] + 0.32 * au[9] + 0.12 * au[20])
-        * _line(fold, 0.9)
-        * _bump((y + 3.2) / 4.5)
-    )
+    fold = _line(np.abs(x) - 4.2 - 0.55 * np.clip(y + 7, 0, 9) - 0.8 * au[12], 0.9)
+    deep = 0.05 + 0.3 * au[12] + 0.32 * au[9] + 0.12 * au[20]
+    dark = deep * fold * _bump((y + 3.2) / 4.5)
     dark += np.maximum(t.moustache, 0) * _bump(x / 7.5) * _bump((y + 3.3) / 1.8)
-    dark += (
-        (0.22 + 0.15 * au[15])
-        * np.maximum(1 - 2 * along2, 0)
-        * _bump((y - lips_bottom - 1.2) / 1.6)
-    )
+    below = _bump((y - lips_bottom - 1.2) / 1.6)
+    dark += (0.22 + 0.15 * au[15]) * np.maximum(1 - 2 * along2, 0) * below
     picture *= 1 - dark
     # Lips, the dark between them, the teeth that a smile shows above and a lowered lip below.
     _over(picture, _soft(np.maximum(lips_top - y, y - lips_bottom)), t.skin * (1 - t.lip_dark))
     hole = _soft(np.maximum(top - y, y - bottom)) * ends
-    teeth = np.maximum(
-        _soft(y - top - 2.4 * smile - 0.8 * tall), _soft(bottom - y - 1.4 * au[16] - 0.6 * au[20])
-    )
-    shown = np.clip(2 * (smile + au[16] + 0.5 * tall), 0, 1)
-    _over(picture, hole, 0.07 + (0.72 * shown) * teeth * _soft((along2 - 0.7) * 4))
-    _over(
-        picture,
-        (0.7 + 0.3 * au[23]) * _line(y - np.maximum(top, -0.4), 0.6 + 0.3 * au[23]) * ends,
-        0.1,
-    )
+    upper = _soft(y - top - 2.4 * smile - 0.8 * tall)
+    teeth = np.maximum(upper, _soft(bottom - y - 1.4 * au[16] - 0.6 * au[20]))
+    white = np.clip(2 * (smile + au[16] + 0.5 * tall), 0, 1)
+    _over(picture, hole, 0.07 + (0.72 * white) * teeth * _soft((along2 - 0.7) * 4))
+    closed = _line(y - np.maximum(top, -0.4), 0.6 + 0.3 * au[23])
+    _over(picture, (0.7 + 0.3 * au[23]) * closed * ends, 0.1)
 
 
 def _photograph(t, picture, rng):
@@ -378,22 +288,13 @@ def _photograph(t, picture, rng):
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) - (SIZE / 2 - 0.5)
     cos, sin = t.cover_cos, np.copysign(np.sqrt(1 - t.cover_cos * t.cover_cos), t.cover_off)
     across = cos * y - sin * x - t.cover_off
-    finger = np.abs(
-        across - 5 * np.rint(across / 5)
-    )  # from the middle of the nearest of three fingers
+    finger = np.abs(across - 5 * np.rint(across / 5))  # from the middle of the nearest of three
     tip = t.cover_reach - cos * x - sin * y + 0.25 * finger * finger + 0.06 * across * across
-    _over(
-        picture,
-        (t.cover > 0) * _soft(tip) * _soft(np.abs(across) - 7.5),
-        t.skin * (1 - 0.06 * finger * finger),
-    )
+    hand = (t.cover > 0) * _soft(tip) * _soft(np.abs(across) - 7.5)
+    _over(picture, hand, t.skin * (1 - 0.06 * finger * finger))
     blur = np.maximum(t.blur, 0)
     picture[:, 1:-1] += blur * (picture[:, 2:] + picture[:, :-2] - 2 * picture[:, 1:-1])
     picture[:, :, 1:-1] += blur * (picture[:, :, 2:] + picture[:, :, :-2] - 2 * picture[:, :, 1:-1])
-    picture = (
-        0.48
-        + t.brightness
-        + t.contrast * (picture - 0.48)
-        + t.noise * (rng.random(picture.shape, np.float32) - 0.5)
-    )
-    return np.clip(255 * picture + 0.5, 0, 255).astype(np.uint8)
+    exposed = 0.48 + t.brightness + t.contrast * (picture - 0.48)
+    exposed = exposed + t.noise * (rng.random(picture.shape, np.float32) - 0.5)
+    return np.clip(255 * exposed + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,162 @@
+"""The strict reader of CSVs, perhaps gzipped, or alone in a zip. Columns go by the names in the
+header: any case, order and blanks; other columns are ignored. All else is refused with a FacesError
+but for one thing that cannot be seen: a course CSV that is cut off inside its very last number.
+"""
+
+import csv
+import gzip
+import io
+import itertools
+import zipfile
+
+import numpy as np
+
+from hw3.sources.errors import bad, name, quoted
+from hw3.sources.fer2013 import FER2013, N_CLASSES, PARTS, PIXELS, SIDE, TEST, TRAINING, UNLABELED
+
+KAGGLE = ("emotion", "usage", "pixels")  # in each layout the pixels are last
+COLUMNS = {"kaggle": KAGGLE, "train": ("label", "feature"), "test": ("id", "feature")}
+LABELS = {str(code): code for code in range(N_CLASSES)}
+CODES = {"emotion": LABELS, "label": LABELS, "usage": {PARTS[code]: code for code in range(TEST)}}
+MAX_FACES = 100_000  # bounds the memory, also for a small zip of a huge file
+MAX_LINE = 20_000  # bytes; a row of FER2013 has at most 9,240
+BATCH = 16  # rows parsed at once: 130 kB of text, so that each step stays in the processor's cache
+
+
+def read(files):
+    """Return images, labels and part of CSVs, (path, layouts it may have), one after another."""
+    tables = zip(*(read_one(*file)[:3] for file in files), strict=True)
+    return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in tables]
+
+
+def read_one(path, layouts):
+    """Return images, labels, part, and ids (list of str, empty if the layout has none) of a CSV."""
+    table = rows(path)
+    where, header = next(table, (None, None))
+    if where is None:
+        raise bad(name(path), "an empty file", "a CSV", "copy it anew")
+    names = [column.strip(" ").lower() for column in header]
+    fitting = [k for k in layouts if all(names.count(column) == 1 for column in COLUMNS[k])]
+    if not fitting:
+        expected = " or ".join(",".join(COLUMNS[layout]) for layout in layouts)
+        to_do = "name the columns so, with commas between"
+        raise bad(where, f"the header {quoted(','.join(header))}", expected, to_do)
+    *keys, pixels = COLUMNS[fitting[0]]
+    values, first, blocks = {key: [] for key in keys}, {}, []
+    while batch := list(itertools.islice(table, BATCH)):
+        for where, fields in batch:
+            if len(fields) != len(names):
+                raise bad(where, f"{len(fields)} columns", f"{len(names)} as in the header")
+            for key in keys:
+                cell = fields[names.index(key)].strip(" ")
+                values[key].append(_value(where, key, cell, first))
+        texts = [fields[names.index(pixels)].strip(" ") for _, fields in batch]
+        block = _parse(texts)
+        if block is None:
+            places = [f"{where}, column {pixels}" for where, _ in batch]
+            block = np.array([_parse_slowly(*row) for row in zip(places, texts, strict=True)])
+        blocks.append(block)
+        if len(blocks) * BATCH > MAX_FACES:
+            raise bad(where, f"over {MAX_FACES} rows", f"FER2013 ({FER2013:,})", "check the file")
+    if not blocks:
+        raise bad(name(path), "only a header", "a row for each face", "copy it anew")
+    images = np.concatenate(blocks).reshape(-1, SIDE, SIDE)
+    labels = values.get("emotion") or values.get("label") or [UNLABELED] * len(images)
+    part = values.get("usage") or [TEST if "id" in keys else TRAINING] * len(images)
+    return images, np.array(labels, np.uint8), np.array(part, np.uint8), values.get("id", [])
+
+
+def rows(path):
+    """Yield ("file, line n", fields) of a CSV in UTF-8; blank lines may only end it."""
+    file_name, blank = name(path), None
+    with _open(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            where = f"{file_name}, line {number}"
+            if len(line) == MAX_LINE:
+                found, expected = f"{MAX_LINE} bytes without an end", f"a row of {PIXELS} pixels"
+                raise bad(where, found, expected, "check the file")
+            if b"\0" in line:
+                raise bad(where, "a NUL byte", "text", "copy the file anew, or unpack it")
+            try:
+                line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                fields = next(csv.reader([line], strict=True)) if '"' in line else line.split(",")
+            except UnicodeDecodeError as error:
+                byte = f"byte {error.object[error.start]:#04x}"
+                raise bad(where, byte, "UTF-8 text", "save it as UTF-8, or copy it anew") from None
+            except csv.Error:
+                raise bad(where, "a quote out of place", "quotes around whole fields") from None
+            if not line.strip():
+                blank = blank or where
+            elif blank:
+                raise bad(blank, "a blank line", "a row", "remove the line")
+            else:
+                yield where, fields
+
+
+def _open(path):
+    """Return a file for reading bytes, unpacked if its first bytes are those of gzip or zip."""
+    with open(path, "rb") as file:
+        magic = file.read(2)
+    if magic != b"PK":
+        return io.BufferedReader((gzip.open if magic == b"\x1f\x8b" else open)(path, "rb"), 1 << 20)
+    archive = zipfile.ZipFile(path)
+    members = [m for m in archive.infolist() if m.filename.endswith(".csv")]
+    members = [m for m in members if not m.filename.startswith("__MACOSX/")]
+    known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    readable = [m for m in members if m.compress_type in known and not m.flag_bits & 1]
+    if len(members) != 1 or not readable:
+        found = f"{len(members)} CSV files, {len(readable)} of them readable"
+        raise bad(name(path), found, "one, deflated, no password", "unpack it")
+    return io.BufferedReader(archive.open(members[0]), 1 << 20)
+
+
+def _value(where, key, cell, first):
+    """Return the code of a cell, or the id that it is; first: the place of each id so far."""
+    codes = CODES.get(key, ())
+    if cell in codes:
+        return codes[cell]
+    place = f"{where}, column {key}"
+    if codes or not cell:
+        raise bad(place, quoted(cell), ", ".join(codes or ["an id"]))
+    if cell in first:
+        raise bad(place, f"{quoted(cell)} as in {first[cell]}", "each id once")
+    first[cell] = where
+    return cell
+
+
+def _parse(texts):
+    """Return rows of pixels, uint8 (n, 2304), if each is 2,304 numbers, one space apart, else None.
+
+    All rows at once, byte by byte: the number before a space is its last two digits plus 100 times
+    a third before them. A digit is its character less 48; as uint8 every other character comes out
+    above 9, and is made 0.
+    """
+    # three spaces in front: one can always look three back
+    text = np.frombuffer(f"   {' '.join(texts)} ".encode(), np.uint8)
+    digits = text - np.uint8(ord("0"))
+    is_digit = digits < 10
+    digits *= is_digit
+    spaces = np.flatnonzero(text[3:] == ord(" "))
+    row_ends = np.cumsum([len(row) + 1 for row in texts]) - 1
+    if len(spaces) != PIXELS * len(texts) or (spaces[PIXELS - 1 :: PIXELS] != row_ends).any():
+        return None
+    pairs = is_digit[1:] & is_digit[:-1]
+    two_spaces = not (is_digit[3:] | is_digit[2:-1]).all()
+    four_digits = (pairs[2:] & pairs[:-2]).any()
+    if np.count_nonzero(is_digit) + len(spaces) + 3 != len(text) or two_spaces or four_digits:
+        return None
+    numbers = digits[:-3] * pairs[:-2] * np.uint16(100)
+    numbers += digits[1:-2] * np.uint8(10) + digits[2:-1]
+    numbers = numbers[spaces]
+    return numbers.astype(np.uint8).reshape(-1, PIXELS) if numbers.max() <= 255 else None
+
+
+def _parse_slowly(where, text):
+    """Return a row of pixels, uint8 (2304,), also with doubled spaces; say what is wrong if not."""
+    values = [value for value in text.split(" ") if value]
+    for i, value in enumerate(values, 1):
+        if not (value.isascii() and value.isdigit() and len(value) <= 3 and int(value) <= 255):
+            raise bad(where, f"{quoted(value)} as pixel {i}", "0 to 255")
+    if len(values) != PIXELS:
+        raise bad(where, f"{len(values)} pixels", f"{PIXELS} ({SIDE} x {SIDE})")
+    return np.array([int(value) for value in values], np.uint8)
