@@ -12,7 +12,7 @@ from scipy import stats
 
 from beyond import audit, claims
 from beyond.claims import Claim, Evidence
-from hw3 import metrics, original, pca
+from hw3 import faces, metrics, original, pca
 from hw3.disk import ROOT
 from hw3.faces import DISGUST, FEAR, HAPPY, SAD
 from hw3.metrics import Interval
@@ -195,7 +195,7 @@ def world(n, **confused):
     p = np.full((7, 7), 0.05)
     np.fill_diagonal(p, 0.70)
     for pair, share in confused.items():
-        i, j = (getattr(metrics, name) for name in pair.split("_to_"))
+        i, j = (getattr(faces, name) for name in pair.split("_to_"))
         p[i, i] -= share - p[i, j]
         p[i, j] = share
     return np.round(p * n).astype(int)
@@ -251,7 +251,7 @@ def test_all_six_claims_hold_in_the_world_that_the_original_describes():
     p[5] = 0.02  # Surprise is recognized less well than Disgust and Happy
     for i, row in share.items():
         for j, s in row.items():
-            p[getattr(metrics, i), getattr(metrics, j)] = s
+            p[getattr(faces, i), getattr(metrics, j)] = s
     np.fill_diagonal(p, 0)
     np.fill_diagonal(p, 1 - p.sum(1))
     assert [verdict for verdict, *_ in judged(np.round(20_000 * p).astype(int))] == ["holds"] * 6
