@@ -5,7 +5,7 @@ from hw3.commands import DATA, FRESH, PROFILE, Commands
 
 def book(options) -> None:
     """Run the chapters and build the HTML (what `make book` calls)."""
-    from press.book import build
+    from press.build import build
 
     build(options.profile, options.data, options.fresh)
 
@@ -20,15 +20,14 @@ def translations(options) -> None:
     translator, missing, stale = translate.check(
         translate.read_catalog(), translate.source_texts(), translate.built_messages()
     )
-    for kind, found in (("missing", missing), ("stale", stale)):
-        for english, where in found.items():
+    for kind, texts in (("missing", missing), ("stale", stale)):
+        for english, where in texts.items():
             print(f"{kind}: {english}\n    {where}")
     if options.update:
         translate.update(missing, translator.met)
     if missing or stale:
-        raise ValueError(
-            f"book/locale/zh_TW.po: {len(missing)} texts have no translation, {len(stale)} translations are stale"
-        )
+        lack = f"{len(missing)} texts have no translation, {len(stale)} translations are stale"
+        raise ValueError(f"book/locale/zh_TW.po: {lack}")
     print(f"{len(translate.read_catalog())} translations, none missing, none stale")
 
 

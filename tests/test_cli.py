@@ -19,7 +19,7 @@ from hw3 import commands, faces, models, runs
 from hw3.disk import ROOT
 from hw3.recipes import recipe
 from press import __main__ as press
-from press import book, translate
+from press import build, chapters, translate
 
 
 def write_train(path, rows=40, seed=0):
@@ -141,7 +141,7 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
 
 
 def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(book, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "book").mkdir()
     for cells, said in (
         (
@@ -160,8 +160,8 @@ def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeyp
 
 
 def test_broken_settings_are_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    (book.build_dir() / ".doctrees").mkdir(parents=True)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    (build.build_dir() / ".doctrees").mkdir(parents=True)
     for text in ("title: [", "title: x", "- title", ""):
         (tmp_path / "_config.yml").write_text(text)
         assert "_config.yml: " in fails(capsys, "translations")

@@ -19,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from hw3 import complexity, metrics, runs
 from hw3.faces import EMOTIONS
-from press import book, page
+from press import chapters, page
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -382,7 +382,7 @@ def test_figures_of_earlier_builds_are_removed(tmp_path):
 
 def test_every_figure_of_every_chapter_has_alternative_text(built):
     figures = []
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         for cell in nbformat.read(built[0] / "executed" / f"{name}.ipynb", as_version=4).cells:
             shown = [out for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
             figures += [
@@ -411,13 +411,15 @@ def test_head_names_the_runs_and_the_chapter():
     line = page.head(told(recorded, own), "cnn.ipynb").astext()
     assert line == (
         "Recorded: FER2013, profile cpu / full, CPU A / 1 GPU B, 2026-01-02 / 2026-01-04. "
-        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Open in JupyterLab: make lab, then cnn.ipynb."
+        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
+        "Open in JupyterLab: make lab, then cnn.ipynb."
     )
     assert page.head(told(([],) * 4, own), "x").astext().startswith("This build: drawn faces")
+    assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
 
 
 def test_every_page_says_which_runs_it_shows(html):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
@@ -455,7 +457,7 @@ def test_process_tells_the_runs_it_used(monkeypatch):
 
 
 def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, tmp_path):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         found = re.search(
             rf'<a download="{name}.ipynb" href="data:application/x-ipynb\+json;base64,([^"]+)">',
@@ -625,7 +627,7 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
 def test_every_plot_has_a_picture_without_scripts(html, browser):
     context, found = browser.new_context(java_script_enabled=False), 0
     tab = context.new_page()
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         tab.goto((html / "book" / f"{name}.html").as_uri())
         plots, pictures = (
             tab.locator(".plotly-graph-div"),

@@ -14,7 +14,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 
 from hw3 import disk
-from press import book, page, translate
+from press import build, chapters, page, translate
 from press.translate import HOLE, Pairs, Translator, check, translate_html
 
 CATALOG = {
@@ -159,10 +159,11 @@ def test_the_head_of_a_page_is_translated():
     tree = nodes.section("", line)
     words = {
         "This build: x, profile x, x, x.": "本次建置：x。",
+        "Brackets hold 95% intervals.": "方括號。",
         "Open in JupyterLab: `make lab`, then `cnn.ipynb`.": "先 `make lab`，再 `cnn.ipynb`。",
     }
     translate.put_in(tree, words.__getitem__)
-    assert line.astext() == "本次建置：x。 先 make lab，再 cnn.ipynb。"
+    assert line.astext() == "本次建置：x。 方括號。 先 make lab，再 cnn.ipynb。"
     assert [code.astext() for code in tree.findall(nodes.literal)] == ["make lab", "cnn.ipynb"]
 
 
@@ -211,7 +212,7 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
         }.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
-    book.share(made, english / "zh", english, {})
+    build.share(made, english / "zh", english, {})
     assert sorted(
         p.relative_to(english / "zh").as_posix() for p in (english / "zh").rglob("*.*")
     ) == [
@@ -231,7 +232,7 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
             disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
         )
     (tmp_path / "results").mkdir()
-    for name in book.SETTINGS:
+    for name in build.SETTINGS:
         shutil.copyfile(disk.ROOT / name, tmp_path / name)
     builds = []
 
@@ -242,8 +243,9 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
         (place / "index.html").write_text("page")
         return place
 
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    monkeypatch.setattr(book, "jupyter_book", jupyter_book)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "jupyter_book", jupyter_book)
     monkeypatch.setattr(translate, "write_concrete", lambda folder: 0)
     for name, expected in {
         "book/locale/zh_TW.po": ["source", "source-zh"], "press/translate.py": ["source-zh"],
@@ -251,14 +253,14 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
     }.items():  # fmt: skip
         builds.clear()
         for _ in range(2):
-            book.build_page([])
-            book.build_chinese([])
+            build.build_page([])
+            build.build_chinese([])
         assert builds == expected, f"before {name} changes"
         with open(tmp_path / name, "a", encoding="utf-8") as file:
             file.write("\n")
     builds.clear()
-    book.build_page([])
-    book.build_chinese([])
+    build.build_page([])
+    build.build_chinese([])
     assert builds == [], "README.md decides nothing"
 
 
@@ -285,7 +287,7 @@ def test_both_editions_have_the_same_pages_sections_and_figures(built, editions)
         f"zh/{name}" for name in editions
     }
     assert editions.keys() == {name for name in english if not name.startswith("_static")}
-    assert {f"book/{name}.html" for name in book.ORDER} <= editions.keys()
+    assert {f"book/{name}.html" for name in chapters.ORDER} <= editions.keys()
     for name, pair in editions.items():
         if not name.startswith("book/"):
             continue
@@ -320,7 +322,7 @@ def test_nothing_of_the_smoke_book_is_missing_or_stale(built, monkeypatch):
 
 
 def test_chinese_pages_are_in_chinese(editions):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         main = editions[f"book/{name}.html"][1].select_one("article")
         for tag in main(["script", "style", "pre", "code"]) + main.select(
             ".math, .hw3-plot, a.external"
