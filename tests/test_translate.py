@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 
@@ -165,6 +166,21 @@ def test_the_head_of_a_page_is_translated():
     translate.put_in(tree, words.__getitem__)
     assert line.astext() == "本次建置：x。 方括號。 先 make lab，再 cnn.ipynb。"
     assert [code.astext() for code in tree.findall(nodes.literal)] == ["make lab", "cnn.ipynb"]
+
+
+def test_title_author_and_captions_are_of_the_settings_and_translated_for_a_build():
+    texts = chapters.settings_texts()
+    assert set(texts.values()) == {"_config.yml", "_toc.yml"}
+    assert texts.items() <= {t: file for t, (file, _) in translate.source_texts().items()}.items()
+    for words in ({}, dict(zip(texts, "甲乙丙丁", strict=True))):
+        source = build.write_source([], "source", words, language="zh_TW")
+        config, toc = (
+            yaml.safe_load((source / name).read_text()) for name in ("_config.yml", "_toc.yml")
+        )
+        captions = [part.pop("caption") for part in toc["parts"]]
+        assert [config["title"], config["author"], *captions] == [words.get(t, t) for t in texts]
+        files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+        assert files == [f"book/{name}" for name in chapters.ORDER]
 
 
 def test_search_splits_chinese_into_pairs():
