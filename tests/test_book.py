@@ -158,7 +158,8 @@ def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
 WORKING = """
 import os, signal, time
 from press import build
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in its background
+# ignored where a shell runs the tests in its background
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with build.workers(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
     pool.submit(time.sleep, 60).result()
@@ -347,7 +348,8 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
     first = disk.locked(tmp_path / "book.lock")
     first.__enter__()
-    code = "import sys; from pathlib import Path; from hw3.disk import locked\nwith locked(Path(sys.argv[1])): print('in')"
+    code = "import sys; from pathlib import Path; from hw3.disk import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('in')"
     second = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "book.lock")],
         stdout=subprocess.PIPE,
@@ -414,7 +416,8 @@ def test_the_book_was_built_by_an_ordinary_user_without_any_network(built):
     not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a program to one core"
 )
 def test_one_core_is_enough(tmp_path):
-    code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); from hw3.__main__ import main; main()"
+    code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); "
+    code += "from hw3.__main__ import main; main()"
     command = [
         sys.executable,
         "-c",
