@@ -1,6 +1,7 @@
 """The press: what turns chapters into pages. No chapter calls it, and who only wants to know how
 the report computes may skip it.
 
-book.py runs the chapters and builds the HTML, page.py adds what the pages need beyond the theme,
-translate.py makes the Chinese edition, pdf.py prints the report.
+chapters.py knows the chapters and what decides each, build.py runs them and builds the HTML,
+page.py adds what pages need beyond the theme, translate.py makes the Chinese edition, pdf.py prints
+the report.
 """

@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def book(options) -> None:
     """Run the chapters and build the HTML (what `make book` calls)."""
-    from press.book import build
+    from press.build import build
 
     build(options.profile, options.data, options.fresh)
 

@@ -27,8 +27,8 @@ from pypdf.generic import ArrayObject, ByteStringObject, Fit, NameObject, Number
 
 from hw3 import faces, recipes, runs
 from hw3.disk import build_dir, digest, locked, write_atomically
-from press import book
-from press.book import BuildError
+from press import build as book
+from press.chapters import ORDER, BuildError
 
 MOST_BYTES = 5_000_000
 COLORS = (256, 64, 32)  # of a figure; the fewer ones where the PDF would be too large with more
@@ -326,9 +326,7 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     facts["date"] = date.today().isoformat()
     target = build_dir() / "report.pdf"
     with locked(build_dir() / "book.lock"):
-        source = book.write_source(
-            [build_dir() / "executed" / f"{name}.ipynb" for name in book.ORDER]
-        )
+        source = book.write_source([build_dir() / "executed" / f"{name}.ipynb" for name in ORDER])
         pages = print_book(source, target, facts)
     print(f"{target}: {pages} pages, {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return target

@@ -1,5 +1,4 @@
-"""The Traditional Chinese edition: what each message of the built book says in Chinese, and what is
-not translated or stale.
+"""The Traditional Chinese edition: what each message of the book says in Chinese, or lacks.
 
 A chapter's prose is computed, so a message changes with each build. The catalog CATALOG, an
 ordinary .po file, holds it with %1, %2, ... for what is computed: formatted values and conditions
@@ -10,6 +9,7 @@ transform then reads. Sphinx does not look into HTML, such as tables, nor into t
 them this module is an extension of the Chinese build.
 """
 
+# ruff: noqa: RUF001 (Chinese has its own parentheses and colons)
 import ast
 import html
 import io
@@ -23,59 +23,37 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, read_po, write_po
 from docutils import nodes
+from sphinx.locale import init
 from sphinx.search import SearchLanguage, languages
 from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
-from press.book import ORDER, PACKAGES, read_cells, read_config
+from press.chapters import ORDER, PACKAGES, read_cells, settings_texts
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
-HEADER = (
-    b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Language: zh_TW\\n"\n\n'
-)
+HEADER = b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
+HEADER += b'"Language: zh_TW\\n"\n\n'
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
-JOINTS = {
-    r"(?<=[.?!]) (?=\S)": "",
-    "; ": "；",
-    ": ": "：",
-    ", ": "、",
-    " → ": " → ",
-    " – ": "–",
-    r" (?=[\d(])": " ",
-}
-WORD = re.compile(
-    r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)"
-)  # what stands alone and is no name such as CNN, conv1 or n
-PROSE = re.compile(
-    r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)"
-)  # two words, not in code: no device's or file's name
-# In HTML: scripts, of which only _("...") is for readers, texts between tags, and texts that are
-# read out.
-SAID = ("aria-label", "alt", "title", "placeholder")
-SAID += (
-    "data-start",
-    "data-load",
-    "data-likely",
-    "data-picture",
-    "data-camera",
-    "data-broken",
-)  # messages of try_photo.html
-SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SAID) + ')[^"]+'
-IN_HTML = re.compile(
-    rf"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL
-)
-# Words of the theme that stand in its templates, where no translation reaches them.
-THEME = (
-    "Search this book...",
-    "Toggle primary sidebar",
-    "Toggle secondary sidebar",
-    "Toggle hidden content",
-    "Color mode",
-)
-THEME += ("System Settings", "Main", "Page")
+SENTENCES = r"(?<=[.?!]) (?=\S)"
+JOINTS = {SENTENCES: "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–"}
+JOINTS |= {r" (?=[\d(])": " "}
+# A word to translate stands alone and is no name such as CNN, conv1 or n.
+WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
+# Two words, not in code: no device's or file's name.
+PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")
+# In HTML: scripts, of which only _("...") is for readers, texts between tags, and attributes that
+# are read out. The last ones are messages of try_photo.html.
+SPOKEN = ["aria-label", "alt", "title", "placeholder", "data-start", "data-load", "data-likely"]
+SPOKEN += ["data-picture", "data-camera", "data-broken"]
+SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SPOKEN) + ')[^"]+'
+NO_TEXT = r"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
+IN_HTML = re.compile(rf"{NO_TEXT}|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
 IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
+# Words of the theme that stand in its templates, where no translation reaches them.
+THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
+THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]
 
 
 def one_line(text: str) -> str:
@@ -83,7 +61,83 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text."""
+    return re.split(SENTENCES, text)
+
+
+def words(text: str) -> bool:
+    """Return whether there is anything to translate in a text of the source."""
+    return bool(WORD.search(text.replace(HOLE, "_")))
+
+
+def numbered(text: str) -> str:
+    """Return a text of the source as the catalog has it: %1, %2, ... in place of its holes."""
+    parts = re.split(f"{HOLE}+", text)
+    return parts[0] + "".join(f"%{number}{part}" for number, part in enumerate(parts[1:], 1))
+
+
 # The source: every text that it can show, with holes for what it computes.
+
+
+def source_texts() -> dict[str, tuple[str, bool]]:
+    """Return all texts that pages can show, in one line: {text: (its file, is it a branch)}.
+
+    A branch is a whole text that a chapter's condition shows or not.
+    """
+    entries = []
+
+    def add(path: Path, texts, branch: bool = False) -> None:
+        file = str(path.relative_to(ROOT))
+        entries.extend((one_line(text), (file, branch)) for text in texts)
+
+    for path in sorted(ROOT / "book" / f"{name}.ipynb" for name in ORDER):
+        for kind, source in read_cells(path):
+            for text, branch in texts_of(source) if kind == "code" else [(source, False)]:
+                add(path, blocks(text))
+                if branch:
+                    add(path, blocks(text) & {text.strip()}, True)
+    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py")):
+        for text, _ in texts_of(path.read_text(encoding="utf-8")):
+            add(path, blocks(text))
+    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.html")):
+        texts = []
+        translate_html(path.read_text(encoding="utf-8"), noting(texts))
+        add(path, texts)
+    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
+        strings = re.findall(r'"(?:[^"\\]|\\.)*"', path.read_text(encoding="utf-8"))
+        add(path, map(json.loads, strings))
+    for path in sorted((ROOT / "results" / "fer2013").glob("*/run.json")):
+        add(path, blocks(json.loads(path.read_text(encoding="utf-8")).get("note", "")))
+    for text, file in settings_texts().items():
+        add(ROOT / file, [text])
+    # where a text stands twice, its being a branch counts
+    return dict(sorted(entries, key=lambda entry: entry[1][1]))
+
+
+def texts_of(code: str) -> Iterator[tuple[str, bool]]:
+    """Return all texts in Python source, and whether each is a branch of a condition."""
+    inner, branches = set(), set()
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):  # a docstring, perhaps
+            inner.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in node.values}
+        elif isinstance(node, ast.FormattedValue):
+            inner.add(id(node.format_spec))
+        elif isinstance(node, ast.IfExp):
+            branches |= {id(node.body), id(node.orelse)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
+            text = template(node)
+            if isinstance(node, ast.Constant):  # of str.format
+                text = re.sub(r"\{\w*\}", HOLE, text)
+            yield text, id(node) in branches
+        elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
+            yield ast.unparse(node.target).replace("_", " "), False
+        elif isinstance(node, ast.keyword) and node.arg:  # a column, as in table.assign(share=...)
+            yield node.arg, False
 
 
 def template(node: ast.AST) -> str:
@@ -97,156 +151,60 @@ def template(node: ast.AST) -> str:
     return HOLE
 
 
-def texts_of(code: str) -> Iterator[tuple[str, bool]]:
-    """Return all texts in Python source, and whether each is a branch of a condition."""
-    tree = ast.parse(code)
-    inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
-    inner |= {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in n.values}
-    inner |= {id(n.format_spec) for n in ast.walk(tree) if isinstance(n, ast.FormattedValue)}
-    branches = {
-        id(branch)
-        for n in ast.walk(tree)
-        if isinstance(n, ast.IfExp)
-        for branch in (n.body, n.orelse)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
-            text = template(node)
-            yield (
-                re.sub(r"\{\w*\}", HOLE, text) if isinstance(node, ast.Constant) else text,
-                id(node) in branches,
-            )
-        elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
-            yield ast.unparse(node.target).replace("_", " "), False
-        elif isinstance(node, ast.keyword) and node.arg:  # a column, as in table.assign(share=...)
-            yield node.arg, False
-
-
-def config() -> dict[str, str]:
-    """Return the texts of _config.yml that stand on the pages: title and author."""
-    read = read_config()
-    return {name: read[name] for name in ("title", "author")}
-
-
-def source_texts() -> dict[str, tuple[str, bool]]:
-    """Return all texts of the chapters and of hw3, in one line, with the file that each stands in
-    and whether it is a branch.
-    """
-    found = []
-    for path in sorted(ROOT / "book" / f"{name}.ipynb" for name in ORDER):
-        for kind, text in read_cells(path):
-            pairs = texts_of(text) if kind == "code" else [(text, False)]
-            found += [
-                (block, path, branch and block == text.strip())
-                for text, branch in pairs
-                for block in blocks(text)
-            ]
-    for path in sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
-        found += [
-            (block, path, False)
-            for text, _ in texts_of(path.read_text(encoding="utf-8"))
-            for block in blocks(text)
-        ]
-    for path in sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.html")):
-        translate_html(
-            path.read_text(encoding="utf-8"),
-            lambda text, path=path: found.append((text, path, False)) or text,
-        )
-    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
-        strings = re.findall(r'"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"))
-        found += [(json.loads(f'"{text}"'), path, False) for text in set(strings)]
-    for path in sorted((ROOT / "results" / "fer2013").glob("*/run.json")):
-        found += [
-            (block, path, False)
-            for block in blocks(json.loads(path.read_text(encoding="utf-8")).get("note", ""))
-        ]
-    found += [(text, ROOT / "_config.yml", False) for text in config().values()]
-    found.sort(key=lambda entry: entry[2])  # where a text stands twice, its being a branch counts
-    return {one_line(block): (str(path.relative_to(ROOT)), branch) for block, path, branch in found}
-
-
 def blocks(text: str) -> set[str]:
-    """Return what of a text can become a message: the whole, its paragraphs, items, headings and
-    cells, without their marks.
+    """Return what of a text can become a message, without its marks.
+
+    That is the whole, its paragraphs, items, headings and cells of tables, and their sentences.
     """
-    parts = {
-        text,
-        *re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |#|\d+\. |:::|\|))", text),
-        *text.split("\n"),
-    }
-    parts |= {
-        part.strip(" |") for line in text.split("\n") if "|" in line for part in line.split("|")
-    }
-    parts |= {part for text in list(parts) for part in sentences(one_line(text))}
-    parts = {re.sub(r"^\s*(?:[-*] |#+ |\d+\. |:::\S+\n)|\n:::$", "", part) for part in parts}
-    return {part.strip() for part in parts}
+    lines = text.split("\n")
+    parts = {text, *lines, *re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |#|\d+\. |:::|\|))", text)}
+    parts |= {cell.strip(" |") for line in lines if "|" in line for cell in line.split("|")}
+    parts |= {sentence for part in parts for sentence in sentences(one_line(part))}
+    marks = re.compile(r"^\s*(?:[-*] |#+ |\d+\. |:::\S+\n)|\n:::$")
+    return {marks.sub("", part).strip() for part in parts}
 
 
-def words(text: str) -> bool:
-    """Return whether there is anything to translate in a text of the source."""
-    return bool(WORD.search(text.replace(HOLE, "_")))
+def noting(texts: list[str]) -> Callable[[str], str]:
+    """Return what stands for a translation, changes no text, and appends each to texts."""
 
+    def note(text: str) -> str:
+        texts.append(text)
+        return text
 
-def balanced(text: str) -> bool:
-    """Return whether each parenthesis in a text has its other one."""
-    while (shorter := re.sub(r"\([^()]*\)", "", text)) != text:
-        text = shorter
-    return not re.search("[()]", text)
-
-
-def numbered(text: str) -> str:
-    """Return a text of the source as the catalog has it: %1, %2, ... in place of its holes."""
-    count = iter(range(1, 1000))
-    return re.sub(f"{HOLE}+", lambda _: f"%{next(count)}", text)
+    return note
 
 
 # The catalog, and what it makes of a message.
 
 
 def read_catalog() -> dict[str, str]:
-    """Return the catalog: English to Chinese, "" where a translation is missing. Raises ValueError
-    where it is damaged.
-    """
+    """Return the catalog, English to Chinese ("" where it is missing); ValueError if damaged."""
     try:
         with open(CATALOG, "rb") as file:
-            return {
-                message.id: message.string
-                for message in read_po(file, abort_invalid=True)
-                if message.id
-            }
+            messages = read_po(file, abort_invalid=True)
     except PoFileError as error:
         raise ValueError(f"{CATALOG.name}: {error}: correct the file") from None
+    return {message.id: message.string for message in messages if message.id}
 
 
 class Translator:
-    """Translates messages by a catalog (English to Chinese with %1, %2, ...), and notes what it
-    used and what it lacks.
+    """Translates messages by a catalog, and notes what it used and what it lacks.
+
+    What fits one of the texts `source`, with HOLE for what is computed, should be in the catalog.
+    `page` is where the next messages stand. `met` are the entries used, in the order of messages,
+    with the page of the first one; `missing` are those without Chinese, with page and message.
     """
 
     def __init__(self, catalog: dict[str, str], source=()):
-        """source are texts with HOLE for what is computed: what fits one of them should be in the
-        catalog.
-        """
         self.catalog = {numbered(one_line(text)): "" for text in source if words(text)} | catalog
-        self.page = ""  # where the messages stand
-        self.met, self.missing = (
-            {},
-            {},
-        )  # entries in the order of the messages -> page; those that lack Chinese -> page: message
-        self.patterns = sorted(
-            map(self._pattern, filter(re.compile(r"%\d").search, self.catalog)), key=lambda p: -p[0]
-        )
-        self.entry = cache(self._entry)
-        self.translate, self.known, self.fixed = (
-            cache(self._translate),
-            cache(self._known),
-            cache(self._fixed),
-        )
+        self.page, self.met, self.missing = "", {}, {}
+        with_holes = [english for english in self.catalog if re.search(r"%\d", english)]
+        self.patterns = sorted(map(self._pattern, with_holes), key=lambda p: -p[0])
+        self.translate, self.entry = cache(self._translate), cache(self._entry)
+        self.known, self.fixed = cache(self._known), cache(self._fixed)
 
     def _pattern(self, english: str) -> tuple[int, str, re.Pattern, str]:
-        """Return how much of an entry is fixed, its longest fixed part, a pattern that it fits, and
-        the entry.
-        """
+        """Return how much of an entry is fixed, its longest fixed part, its pattern, and itself."""
         parts = re.split(r"%\d+", english)
         # Each fixed part is taken where it comes first, but for the last one: so a long text is
         # never tried twice.
@@ -259,18 +217,14 @@ class Translator:
         text = text.strip()
         english, caught = self.entry(text)
         if english is None:
-            return self._parts(text)
+            return self._by_parts(text)
         chinese = self.catalog[english]
-        names = re.findall(r"%=(\d+)", chinese)  # stay as they are
-        caught = [
-            part if str(i) in names else self.translate(part) for i, part in enumerate(caught, 1)
-        ]
+        keep = re.findall(r"%=(\d+)", chinese)
+        caught = [c if str(i) in keep else self.translate(c) for i, c in enumerate(caught, 1)]
         self._meet(english, text)
-        return (
-            spaced(re.sub(r"%=?(\d+)", lambda found: caught[int(found[1]) - 1], chinese))
-            if chinese
-            else text
-        )
+        if not chinese:
+            return text
+        return spaced(re.sub(r"%=?(\d+)", lambda hole: caught[int(hole[1]) - 1], chinese))
 
     def _entry(self, text: str) -> tuple[str | None, tuple]:
         """Return the entry that fits a whole text best, or None, and what its placeholders catch.
@@ -282,50 +236,48 @@ class Translator:
             return text, ()
         fits = []
         for fixed, longest, pattern, english in self.patterns:
-            if longest in text and (found := pattern.fullmatch(text)):
-                caught = tuple(map(str.strip, found.groups()))
-                whole = text not in caught and all(
-                    balanced(part) and part[-1:] not in (",", ";") for part in caught
-                )
-                if whole and not self._is_more(text, english, pattern):
-                    fits.append(
-                        (
-                            all(map(self.known, caught)),
-                            fixed + sum(map(self.fixed, caught)),
-                            fixed,
-                            english,
-                            caught,
-                        )
-                    )
+            match = pattern.fullmatch(text) if longest in text else None
+            if match and not self._is_more(text, english, pattern):
+                caught = tuple(part.strip() for part in match.groups())
+                if text not in caught and all(map(closed, caught)):
+                    known = all(map(self.known, caught))
+                    letters = fixed + sum(map(self.fixed, caught))
+                    fits.append((known, letters, fixed, english, caught))
         known, *_, english, caught = max(fits, default=(False, None, ()))
-        return (
-            (english, caught)
-            if known or not any(all(map(self.known, parts)) for _, parts in splits(text))
-            else (None, ())
-        )
+        if known or not self._splits(text)[0]:
+            return english, caught
+        return None, ()
 
     def _is_more(self, text: str, english: str, pattern: re.Pattern) -> bool:
-        """Return whether a text is several sentences where an entry is one, or a sentence or a list
-        where it is neither.
-        """
+        """Return whether a text is sentences or a list where an entry is less."""
         if len(sentences(text)) > 1:
             return len(sentences(english)) == 1
-        parts = {
-            joint: text.split(joint)
-            for joint in ("; ", ": ", ", ", " and ")
-            if joint in text and joint not in english
-        }
-        listed = any(
-            all(map(self.known if joint in ("; ", ": ") else pattern.fullmatch, found))
-            for joint, found in parts.items()
-        )
-        return english[-1] not in ".?!:" and (text.endswith(".") or listed)
+        if english[-1] in ".?!:":
+            return False
+        if text.endswith("."):
+            return True
+        for joint in ("; ", ": ", ", ", " and "):
+            fits = self.known if joint in ("; ", ": ") else pattern.fullmatch
+            if joint in text and joint not in english and all(map(fits, text.split(joint))):
+                return True
+        return False
+
+    def _splits(self, text: str) -> tuple[list, list]:
+        """Return the ways to take a text apart: those into known parts only, and the others.
+
+        A way is what joins the parts in Chinese, and the parts.
+        """
+        ways = [(chinese, re.split(joint, text)) for joint, chinese in JOINTS.items()]
+        ways = [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
+        known = [way for way in ways if all(map(self.known, way[1]))]
+        return known, [way for way in ways if way not in known]
 
     def _fixed(self, text: str) -> int:
         """Return how many letters of a text entries fix."""
         english, caught = self.entry(text)
         if english is None:
-            return max((sum(map(self.fixed, parts)) for _, parts in splits(text)), default=0)
+            known, others = self._splits(text)
+            return max((sum(map(self.fixed, parts)) for _, parts in known + others), default=0)
         return len(re.sub(r"%\d+| ", "", english)) + sum(map(self.fixed, caught))
 
     def _known(self, text: str) -> bool:
@@ -333,27 +285,20 @@ class Translator:
         english, caught = self.entry(text)
         if not words(text) or (english and all(map(self.known, caught))):
             return True
-        return (text.endswith(".") and self.known(text[:-1])) or any(
-            all(map(self.known, parts)) for _, parts in splits(text)
-        )
+        return (text.endswith(".") and self.known(text[:-1])) or bool(self._splits(text)[0])
 
-    def _parts(self, text: str) -> str:
-        """Return a text that no entry fits with its sentences, or the parts of a list,
-        translated.
-        """
-        plain = re.sub(
-            r"\\([!-/:-@\[-`{-~])", r"\1", text
-        )  # as figures.plain writes what comes from outside
+    def _by_parts(self, text: str) -> str:
+        """Return a text that no entry fits with its sentences or the parts of a list translated."""
+        plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)  # without the marks of figures.plain
         if plain != text and self.known(plain):
             return self.translate(plain)
         if text.endswith(".") and self.known(text[:-1]):
-            said = self.translate(text[:-1])
-            return text if said == text[:-1] else said + "。"
-        for joint, parts in sorted(
-            splits(text), key=lambda split: not all(map(self.known, split[1]))
-        ):  # all known, if any
-            said = list(map(self.translate, parts))
-            return text if said == parts else joint.join(said)
+            chinese = self.translate(text[:-1])
+            return text if chinese == text[:-1] else chinese + "。"
+        known, others = self._splits(text)
+        for joint, parts in (known + others)[:1]:
+            chinese = list(map(self.translate, parts))
+            return text if chinese == parts else joint.join(chinese)
         if PROSE.search(text):
             self._meet(text, text)
         return text
@@ -364,33 +309,27 @@ class Translator:
             self.missing.setdefault(english, f"{self.page}: {text}")
 
 
+def closed(text: str) -> bool:
+    """Return whether a text is no torn part: it ends no list, and its parentheses are pairs."""
+    pair = re.compile(r"\([^()]*\)")
+    outside = text
+    while pair.search(outside):
+        outside = pair.sub("", outside)
+    return not re.search("[()]", outside) and not text.endswith((",", ";"))
+
+
 def spaced(chinese: str) -> str:
-    """Return a text with a space between Chinese and Latin letters or digits, and none about
-    Chinese punctuation or inside.
-    """
-    chinese = re.sub(r"(?<=[。；：，、？！]) (?=[^$`])| (?=[。；：，、？！（）「」])", "", chinese)  # noqa: RUF001
-    chinese = re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", chinese)
-    return re.sub(
-        r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9+-])|(?<=[A-Za-z0-9%])(?=[\u4e00-\u9fff])", " ", chinese
-    )
-
-
-def sentences(text: str) -> list[str]:
-    """Return the sentences of a text."""
-    return re.split(next(iter(JOINTS)), text)
-
-
-def splits(text: str) -> list[tuple[str, list[str]]]:
-    """Return the ways to take a text apart: what joins the parts in Chinese, and the parts."""
-    ways = [(chinese, re.split(joint, text)) for joint, chinese in JOINTS.items()]
-    return [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
+    """Return a text with a space between Chinese and Latin, and none about Chinese punctuation."""
+    chinese = re.sub(r"(?<=[。；：，、？！]) (?=[^$`])| (?=[。；：，、？！（）「」])", "", chinese)
+    han = r"[\u4e00-\u9fff]"
+    chinese = re.sub(f"(?<={han}) (?={han})", "", chinese)
+    return re.sub(f"(?<={han})(?=[A-Za-z0-9+-])|(?<=[A-Za-z0-9%])(?={han})", " ", chinese)
 
 
 def check(
     catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]
 ) -> tuple[Translator, dict, dict]:
-    """Return a Translator that has met the messages, and what is missing and stale: English texts,
-    with where they stand.
+    """Return a Translator that has met the messages, and what is missing and stale, with the place.
 
     source is as from `source_texts`, messages are those of a build, with their pages. Missing are
     entries for them, and for both branches of every condition in a chapter. Stale are entries that
@@ -402,112 +341,19 @@ def check(
     missing = translator.missing
     for text, (place, branch) in source.items():
         if branch and words(text) and not catalog.get(numbered(text)):
-            missing |= {
-                numbered(part): place
-                for part in sentences(text)
-                if words(part) and not catalog.get(numbered(part))
-            }
+            parts = [numbered(part) for part in sentences(text) if words(part)]
+            missing |= {part: place for part in parts if not catalog.get(part)}
     everything = "\n".join(re.sub(f"{HOLE}+", HOLE, text) for text in source)
-    stale = {
-        e: str(CATALOG.relative_to(ROOT))
-        for e in catalog
-        if one_line(re.sub(r"%\d+", HOLE, e)) not in everything
-    }
-    return translator, missing, stale
-
-
-# The build: messages out of doctrees, Chinese into them.
-
-
-def translate_html(source: str, translate: Callable[[str], str]) -> str:
-    """Return HTML with its texts, the texts that are read out, and the words _("...") of its
-    scripts translated.
-    """
-
-    def swap(found: re.Match) -> str:
-        text = html.unescape(found[0]).strip()
-        if found[0].startswith("<"):
-            return IN_SCRIPT.sub(
-                lambda word: json.dumps(translate(word[0]), ensure_ascii=False)[1:-1], found[0]
-            )
-        chinese = translate(text) if re.search("[A-Za-z]", text) else text
-        return (
-            found[0]
-            if chinese == text
-            else found[0].replace(found[0].strip(), html.escape(chinese))
-        )
-
-    return IN_HTML.sub(swap, source)
-
-
-def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
-    """Translate what Sphinx does not know of a doctree: the texts of HTML, such as tables, and the
-    head.
-    """
-    for raw in doctree.findall(nodes.raw):
-        if raw["format"] == "html":
-            raw[:] = [nodes.Text(translate_html(raw.astext(), translate))]
-    for line in doctree.findall(
-        lambda node: isinstance(node, nodes.inline) and "hw3-head" in node.parent["classes"]
-    ):
-        codes = {
-            next(part.findall(nodes.literal)).astext(): part
-            for part in line
-            if not isinstance(part, nodes.Text)
-        }
-        names = {id(part): f"`{name}`" for name, part in codes.items()}
-        parts = translate("".join(names.get(id(part)) or part.astext() for part in line)).split("`")
-        line[:] = [codes[part] if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
-
-
-def built_messages() -> dict[str, str]:
-    """Return all messages of the built English pages, in reading order, with their pages;
-    ValueError where there are none.
-    """
-    if not (build_dir() / ".doctrees").exists():
-        raise ValueError(f"there is no built book in {build_dir()}: first run make book")
-    found = dict.fromkeys((*THEME, *config().values()), "_config.yml")
-    names = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    for name in names:
-        tree = pickle.loads(
-            (build_dir() / ".doctrees" / "book" / f"{name}.doctree").read_bytes()
-        )  # written by this build
-        known = [
-            text
-            for node, text in extract_messages(tree)
-            if not isinstance(node, LITERAL_TYPE_NODES)
-        ]
-        put_in(tree, lambda text, known=known: known.append(text) or text)
-        found |= {text: f"{name}.html" for text in known if text not in found}
-    return found
-
-
-def write_concrete(folder: Path) -> int:
-    """Write the .po of the build at hand for Sphinx below folder; return how many entries are
-    missing.
-    """
-    messages = built_messages()
-    translator, missing, _ = check(read_catalog(), source_texts(), messages)
-    catalog = Catalog(locale=LANGUAGE)
-    for message in messages:
-        if (chinese := translator.translate(one_line(message))) != message:
-            catalog.add(message, chinese)
-    write_atomically(
-        folder / LANGUAGE / "LC_MESSAGES" / "book.po", lambda file: write_po(file, catalog, width=0)
-    )
-    return len(missing)
+    texts = {english: one_line(re.sub(r"%\d+", HOLE, english)) for english in catalog}
+    place = str(CATALOG.relative_to(ROOT))
+    return translator, missing, {e: place for e, text in texts.items() if text not in everything}
 
 
 def update(missing: dict[str, str], met: dict[str, str]) -> None:
-    """Write missing messages as empty entries into the catalog, each behind the entry that comes
-    before it in the pages.
-    """
+    """Write missing messages as empty entries into the catalog, each behind the one met before."""
     known = read_catalog()
     order, place = list(known), 0
-    for english in [
-        *(english for english in met if english in known or english in missing),
-        *missing,
-    ]:
+    for english in [*(e for e in met if e in known or e in missing), *missing]:
         if english not in order:
             order.insert(place, english)
         place = order.index(english) + 1
@@ -515,28 +361,91 @@ def update(missing: dict[str, str], met: dict[str, str]) -> None:
 
 
 def write_catalog(entries: dict[str, str], where: dict[str, str]) -> None:
-    """Write entries, English to Chinese, into the catalog; where are pages or files in which some
-    of them stand.
-    """
+    """Write entries, English to Chinese, into the catalog; `where` has pages or files of some."""
     catalog = Catalog(locale=LANGUAGE)
     for english, chinese in entries.items():
-        catalog.add(
-            english,
-            chinese,
-            locations=[(where[english].partition(":")[0], None)] if english in where else [],
-        )
+        places = [(where[english].partition(":")[0], None)] if english in where else []
+        catalog.add(english, chinese, locations=places)
     text = io.BytesIO()
     write_po(text, catalog, width=0, omit_header=True)
     write_atomically(CATALOG, lambda file: file.write(HEADER + text.getvalue()))
+
+
+# The build: messages out of doctrees, Chinese into them.
+
+
+def write_concrete(folder: Path) -> int:
+    """Write the .po of the build at hand for Sphinx below folder; return how many entries lack."""
+    messages = built_messages()
+    translator, missing, _ = check(read_catalog(), source_texts(), messages)
+    catalog = Catalog(locale=LANGUAGE)
+    for message in messages:
+        chinese = translator.translate(one_line(message))
+        if chinese != message:
+            catalog.add(message, chinese)
+    path = folder / LANGUAGE / "LC_MESSAGES" / "book.po"
+    write_atomically(path, lambda file: write_po(file, catalog, width=0))
+    return len(missing)
+
+
+def built_messages() -> dict[str, str]:
+    """Return {message: page} of the built English pages, as they are read; ValueError without."""
+    if not (build_dir() / ".doctrees").exists():
+        raise ValueError(f"there is no built book in {build_dir()}: first run make book")
+    messages = dict.fromkeys(THEME, "_config.yml") | settings_texts()
+    for name in ORDER:
+        path = build_dir() / ".doctrees" / "book" / f"{name}.doctree"
+        tree = pickle.loads(path.read_bytes())  # written by this build
+        known = extract_messages(tree)
+        texts = [text for node, text in known if not isinstance(node, LITERAL_TYPE_NODES)]
+        put_in(tree, noting(texts))
+        for text in texts:
+            messages.setdefault(text, f"{name}.html")
+    return messages
+
+
+def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
+    """Translate what Sphinx does not know of a doctree: HTML, such as tables, and the head."""
+    for raw in doctree.findall(nodes.raw):
+        if raw["format"] == "html":
+            raw[:] = [nodes.Text(translate_html(raw.astext(), translate))]
+    heads = [node for node in doctree.findall(nodes.paragraph) if "hw3-head" in node["classes"]]
+    for line in [line for head in heads for line in head if isinstance(line, nodes.inline)]:
+        text, codes = "", {}
+        for part in line:
+            if isinstance(part, nodes.Text):
+                text += part.astext()
+            else:
+                name = next(part.findall(nodes.literal)).astext()
+                codes[name] = part
+                text += f"`{name}`"
+        parts = translate(text).split("`")  # every second one is code
+        line[:] = [codes[part] if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
+
+
+def translate_html(source: str, translate: Callable[[str], str]) -> str:
+    """Return HTML with its texts, what is read out, and the _("...") of its scripts translated."""
+
+    def in_script(match: re.Match) -> str:
+        return json.dumps(translate(match[0]), ensure_ascii=False)[1:-1]
+
+    def swap(match: re.Match) -> str:
+        if match[0].startswith("<"):
+            return IN_SCRIPT.sub(in_script, match[0])
+        text = html.unescape(match[0]).strip()
+        chinese = translate(text) if re.search("[A-Za-z]", text) else text
+        if chinese == text:
+            return match[0]
+        return match[0].replace(match[0].strip(), html.escape(chinese))
+
+    return IN_HTML.sub(swap, source)
 
 
 # The extension of the Chinese build.
 
 
 class Pairs(SearchLanguage):
-    """Search in Chinese without a dictionary: what is written together is found by its pairs of
-    characters.
-    """
+    """Search in Chinese without a dictionary: words are found by their pairs of characters."""
 
     lang = "zh"
     language_name = "Chinese"
@@ -549,20 +458,15 @@ function splitQuery(query) {
 
     def split(self, text: str) -> list[str]:
         """Return the Latin words of a text and the pairs of its Chinese characters."""
-        found = re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII)
-        return [
-            part
-            for word in found
-            for part in (
-                re.findall("(?=(..))", word) if re.match("[\u4e00-\u9fff]{2}", word) else [word]
-            )
-        ]
+        parts = []
+        for word in re.findall(r"[\u4e00-\u9fff]+|[\w-]+", text, re.ASCII):
+            several = re.match("[\u4e00-\u9fff]{2}", word)
+            parts += re.findall("(?=(..))", word) if several else [word]
+        return parts
 
 
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
-    from sphinx.locale import init
-
     languages["zh"] = Pairs
 
     def put(app, doctree) -> None:

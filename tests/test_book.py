@@ -26,15 +26,16 @@ from myst_parser.parsers.mdit import create_md_parser
 
 from hw3 import disk, figures
 from hw3.disk import ROOT
-from press import book
+from press import build, chapters
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 
 
 def test_every_chapter_is_built_and_listed():
-    assert {c.stem for c in CHAPTERS} == set(book.ORDER)
+    assert {c.stem for c in CHAPTERS} == set(chapters.ORDER)
     listed = re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text())
-    assert listed == ["index", *[name for name in book.ORDER if name != "index"]]
+    assert listed == ["index", *[name for name in chapters.ORDER if name != "index"]]
+    assert (*listed[1:], "index") == build.RUNNING_ORDER, "it shows the others' results"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.stem)
@@ -86,23 +87,44 @@ def test_table_gives_words_the_left_and_long_ones_room_and_is_the_same_each_time
     assert short.count("white-space: nowrap") == 3
 
 
-def failing(tmp_path):
+def chapter_of(path, *cells):
+    """Write a chapter of code cells, each a source or (source, its tags); return its path."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-    notebook.cells = [
-        nbformat.v4.new_code_cell("DATA = None", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("x = 1"),
-        nbformat.v4.new_code_cell("raise RuntimeError('the kettle is empty')"),
-    ]
-    path = tmp_path / "sad.ipynb"
+    for cell in [("DATA = None", ["parameters"]), *cells]:
+        source, tags = (cell, []) if isinstance(cell, str) else cell
+        notebook.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": tags}))
     nbformat.write(notebook, path)
     return path
 
 
+def failing(tmp_path):
+    return chapter_of(tmp_path / "sad.ipynb", "x = 1", "raise RuntimeError('the kettle is empty')")
+
+
+@pytest.mark.parametrize("data", [[], ["FER2013"]])
+def test_what_the_cell_of_the_head_prints_is_kept_with_profile_and_faces(tmp_path, data):
+    names = ("data", "profile", "device", "date")
+    about = {kind: {name: [] for name in names} for kind in ("recorded", "own")}
+    about["own"] |= {"data": data, "device": ["CPU A"]}
+    head = f"import sys; print('noise', file=sys.stderr); print({json.dumps(about)!r})"
+    path = chapter_of(tmp_path / "glad.ipynb", "x = 1", (head, ["head", "remove-cell"]))
+    target, parameters = tmp_path / "out" / path.name, {"PROFILE": "smoke", "DATA": None}
+    build.run_chapter(path, target, parameters, "abc", "drawn faces")
+    about["own"] |= {"data": data or ["drawn faces"], "profile": ["smoke"]}
+    kept = nbformat.read(target, as_version=4)
+    assert kept.metadata["hw3"] == {"key": "abc", **about}
+    assert "papermill" not in json.dumps(kept)
+    assert "noise" not in json.dumps([cell.outputs for cell in kept.cells])
+    plain = chapter_of(tmp_path / "plain.ipynb", "x = 1")
+    build.run_chapter(plain, target, parameters, "abc", "drawn faces")
+    assert nbformat.read(target, as_version=4).metadata["hw3"] == {"key": "abc"}
+
+
 def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path):
     target = tmp_path / "out" / "sad.ipynb"
-    with pytest.raises(book.BuildError) as caught:
-        book.run_chapter(failing(tmp_path), target, {"DATA": None}, "key")
+    with pytest.raises(build.BuildError) as caught:
+        build.run_chapter(failing(tmp_path), target, {"DATA": None}, "key")
     last = str(caught.value).splitlines()[-1]
     assert "book/sad.ipynb" in last
     assert "cell 4" in last, "counted with the cell of the parameters"
@@ -111,7 +133,7 @@ def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path)
 
 
 def sad():
-    raise book.BuildError("hw3: the kettle is empty")
+    raise build.BuildError("hw3: the kettle is empty")
 
 
 def late(path):
@@ -120,24 +142,25 @@ def late(path):
 
 
 def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
-    def build():
-        with book.workers(2) as pool:
+    def broken():
+        with build.workers(2) as pool:
             first, *_ = [
                 pool.submit(sad),
                 *(pool.submit(late, tmp_path / str(i)) for i in range(30)),
             ]
             first.result()
 
-    with pytest.raises(book.BuildError, match="the kettle"):
-        build()
+    with pytest.raises(build.BuildError, match="the kettle"):
+        broken()
     assert len(list(tmp_path.iterdir())) < 10
 
 
 WORKING = """
 import os, signal, time
-from press import book
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in its background
-with book.workers(1) as pool:
+from press import build
+# ignored where a shell runs the tests in its background
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with build.workers(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
     pool.submit(time.sleep, 60).result()
 """
@@ -170,14 +193,17 @@ def test_workers_end_with_a_build_that_is_killed_or_interrupted(how, whom):
 def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatch):
     chapter = failing(tmp_path)
     quick = {"PROFILE": "quick", "DATA": None, "FRESH": False}
-    keys = {book.chapter_key(chapter, quick, "faces"), book.chapter_key(chapter, quick, "faces")}
+    keys = {
+        chapters.chapter_key(chapter, quick, "faces"),
+        chapters.chapter_key(chapter, quick, "faces"),
+    }
     assert len(keys) == 1
-    keys.add(book.chapter_key(chapter, quick | {"PROFILE": "smoke"}, "faces"))
-    keys.add(book.chapter_key(chapter, quick, "other faces"))
+    keys.add(chapters.chapter_key(chapter, quick | {"PROFILE": "smoke"}, "faces"))
+    keys.add(chapters.chapter_key(chapter, quick, "other faces"))
     chapter.write_text(chapter.read_text().replace("kettle", "teapot"))
-    keys.add(book.chapter_key(chapter, quick, "faces"))
+    keys.add(chapters.chapter_key(chapter, quick, "faces"))
     monkeypatch.setenv("KERAS_BACKEND", "another")
-    keys.add(book.chapter_key(chapter, quick, "faces"))
+    keys.add(chapters.chapter_key(chapter, quick, "faces"))
     assert len(keys) == 5
 
 
@@ -232,13 +258,13 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
     for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
-    monkeypatch.setattr(book, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
 
     def keys():
         parameters = {"PROFILE": "smoke", "DATA": None, "FRESH": False}
         return {
-            name: book.chapter_key(tmp_path / "book" / f"{name}.ipynb", parameters, "faces")
-            for name in book.ORDER
+            name: chapters.chapter_key(tmp_path / "book" / f"{name}.ipynb", parameters, "faces")
+            for name in chapters.ORDER
         }
 
     before = keys()
@@ -253,29 +279,29 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
 
 def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_path, monkeypatch):
     ran = []
-    monkeypatch.setattr(book, "chapter_key", lambda *a: "key")
-    monkeypatch.setattr(book, "executed_key", lambda path: "key")
-    monkeypatch.setattr(book, "run_chapter", lambda chapter, *a: ran.append(chapter.stem) or 0.0)
+    monkeypatch.setattr(chapters, "chapter_key", lambda *a: "key")
+    monkeypatch.setattr(chapters, "executed_key", lambda path: "key")
+    monkeypatch.setattr(build, "run_chapter", lambda chapter, *a: ran.append(chapter.stem) or 0.0)
     monkeypatch.setattr(
-        book, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1))
+        build, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1))
     )
-    book.run_chapters("smoke", None, False)
+    build.run_chapters("smoke", None, False)
     assert ran == ["try"]
     (tmp_path / "_build" / "demo").mkdir()
-    for i, name in enumerate(book.BESIDE["try"], 1):
+    for i, name in enumerate(build.BESIDE["try"], 1):
         assert ran == ["try"] * i
         (tmp_path / "_build" / "demo" / name).touch()
-        book.run_chapters("smoke", None, False)
-    assert ran == ["try"] * len(book.BESIDE["try"])
+        build.run_chapters("smoke", None, False)
+    assert ran == ["try"] * len(build.BESIDE["try"])
 
 
 def test_folder_that_the_book_cannot_be_built_into_is_said_before_a_chapter_runs(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "made"))
-    monkeypatch.setattr(book, "run_chapters", lambda *a: pytest.fail("chapters ran"))
-    with pytest.raises(book.BuildError, match=r"into a folder called _build; name .*made/_build$"):
-        book.build("smoke")
+    monkeypatch.setattr(build, "run_chapters", lambda *a: pytest.fail("chapters ran"))
+    with pytest.raises(build.BuildError, match=r"into a folder called _build; name .*made/_build$"):
+        build.build("smoke")
     assert not (tmp_path / "made").exists()
 
 
@@ -284,7 +310,7 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     settings = tmp_path / "source"
     files = (
-        *book.SETTINGS,
+        *build.SETTINGS,
         "hw3/__init__.py",
         *(f"press/{name}" for name in ("page.py", "page.css", "language.html")),
     )
@@ -299,29 +325,31 @@ def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatc
         (tmp_path / "_build" / "html" / "index.html").write_text("page")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(book, "ROOT", settings)
-    monkeypatch.setattr(book.subprocess, "run", run)
+    monkeypatch.setattr(build, "ROOT", settings)
+    monkeypatch.setattr(chapters, "ROOT", settings)
+    monkeypatch.setattr(build.subprocess, "run", run)
     for expected in (1, 1):
-        book.build_page([])
+        build.build_page([])
         assert len(built_once) == expected
     for number, name in enumerate(files, 2):
         (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-        book.build_page([])
+        build.build_page([])
         assert len(built_once) == number
     (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-    monkeypatch.setattr(book.subprocess, "run", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(build.subprocess, "run", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        book.build_page([])
-    monkeypatch.setattr(book.subprocess, "run", run)
+        build.build_page([])
+    monkeypatch.setattr(build.subprocess, "run", run)
     (settings / name).write_bytes((settings / name).read_bytes()[:-1])
-    book.build_page([])
+    build.build_page([])
     assert len(built_once) == number + 1, "what was broken off left mixed pages"
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
     first = disk.locked(tmp_path / "book.lock")
     first.__enter__()
-    code = "import sys; from pathlib import Path; from hw3.disk import locked\nwith locked(Path(sys.argv[1])): print('in')"
+    code = "import sys; from pathlib import Path; from hw3.disk import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('in')"
     second = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "book.lock")],
         stdout=subprocess.PIPE,
@@ -336,11 +364,11 @@ def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
 
 def test_damaged_executed_chapter_counts_as_not_run(tmp_path):
     path = tmp_path / "x.ipynb"
-    assert book.executed_key(path) is None
+    assert chapters.executed_key(path) is None
     path.write_text('{"metadata": {"hw3": {"k')
-    assert book.executed_key(path) is None
+    assert chapters.executed_key(path) is None
     path.write_text(json.dumps({"metadata": {"hw3": {"key": "abc"}}}))
-    assert book.executed_key(path) == "abc"
+    assert chapters.executed_key(path) == "abc"
 
 
 # What follows looks at the smoke book, built once.
@@ -351,7 +379,7 @@ def shown(folder):
     memory and measured times.
     """
     found, hidden = {}, {"timing", "remove-output", "remove-cell"}
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         for cell in nbformat.read(Path(folder) / f"{name}.ipynb", as_version=4).cells:
             if cell.cell_type == "code" and not hidden & set(cell.metadata.get("tags", ())):
                 outputs = [output.get("data") or output.get("text") for output in cell.outputs]
@@ -388,7 +416,8 @@ def test_the_book_was_built_by_an_ordinary_user_without_any_network(built):
     not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a program to one core"
 )
 def test_one_core_is_enough(tmp_path):
-    code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); from hw3.__main__ import main; main()"
+    code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); "
+    code += "from hw3.__main__ import main; main()"
     command = [
         sys.executable,
         "-c",
@@ -418,20 +447,20 @@ def test_build_prints_one_line_a_chapter_and_where_to_open_it(built):
     lines = built[1].splitlines()
     assert [line for line in lines if line.startswith("[")] == [
         line
-        for i, n in enumerate(book.ORDER, 1)
+        for i, n in enumerate(build.RUNNING_ORDER, 1)
         for line in lines
-        if re.fullmatch(rf"\[{i}/{len(book.ORDER)}\] {n}\.ipynb +\d+ s", line)
+        if re.fullmatch(rf"\[{i}/{len(chapters.ORDER)}\] {n}\.ipynb +\d+ s", line)
     ]
     assert Path(lines[-1].split("open ")[1]).exists()
 
 
 def test_second_build_runs_nothing(built):
     lines = make(built[0].parent).splitlines()
-    assert sum(line.endswith("unchanged") for line in lines) == len(book.ORDER)
+    assert sum(line.endswith("unchanged") for line in lines) == len(chapters.ORDER)
 
 
 def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         text = (built[0] / "executed" / f"{name}.ipynb").read_text()
         notebook = nbformat.reads(text, as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -442,7 +471,7 @@ def test_chapters_executed_without_errors_and_without_paths_of_the_machine(built
         assert str(Path.home()) + "/" not in text
 
 
-@pytest.mark.parametrize("name", [f"{name}.html" for name in book.ORDER])
+@pytest.mark.parametrize("name", [f"{name}.html" for name in chapters.ORDER])
 def test_page_says_its_data_and_asks_no_other_host(built, name):
     text = page(built, name)
     fetched = re.findall(

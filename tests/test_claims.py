@@ -251,7 +251,7 @@ def test_all_six_claims_hold_in_the_world_that_the_original_describes():
     p[5] = 0.02  # Surprise is recognized less well than Disgust and Happy
     for i, row in share.items():
         for j, s in row.items():
-            p[getattr(faces, i), getattr(metrics, j)] = s
+            p[getattr(faces, i), getattr(faces, j)] = s
     np.fill_diagonal(p, 0)
     np.fill_diagonal(p, 1 - p.sum(1))
     assert [verdict for verdict, *_ in judged(np.round(20_000 * p).astype(int))] == ["holds"] * 6

@@ -21,7 +21,7 @@ from hw3.disk import ROOT
 from hw3.recipes import recipe
 from hw3.sources import download, layouts
 from press import __main__ as press
-from press import book, translate
+from press import build, chapters, translate
 
 
 def write_train(path, rows=40, seed=0):
@@ -166,7 +166,7 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
 
 
 def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(book, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "book").mkdir()
     magic = '[{"cell_type": "raw", "source": "%"}, '
     magic += '{"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]'
@@ -184,8 +184,8 @@ def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeyp
 
 
 def test_broken_settings_are_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    (book.build_dir() / ".doctrees").mkdir(parents=True)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    (build.build_dir() / ".doctrees").mkdir(parents=True)
     for text in ("title: [", "title: x", "- title", ""):
         (tmp_path / "_config.yml").write_text(text)
         assert "_config.yml: " in fails(capsys, "translations")

@@ -4,7 +4,7 @@ rest of the pages meanwhile.
 
 from test_page import FIRST, broken, browser, html, look, opened  # noqa: F401  fixtures too
 
-from press import book
+from press import chapters
 
 AXE_IN_CHINESE = (
     "index",
@@ -19,7 +19,7 @@ def test_every_page_in_a_browser(html, browser, capsys):  # noqa: F811
         if "_static" not in p.relative_to(html).parts
         and p.relative_to(html).as_posix() not in FIRST
     ]
-    assert {f"{name}.html" for name in book.ORDER} <= {p.name for p in paths}
+    assert {f"{name}.html" for name in chapters.ORDER} <= {p.name for p in paths}
     seen, wrong, paints = {}, [], {}
     with opened(browser) as (tab, heard):
         for path in paths:

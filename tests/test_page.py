@@ -19,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from hw3 import complexity, metrics, runs
 from hw3.faces import EMOTIONS
-from press import book, page
+from press import chapters, page
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,36 +37,45 @@ AXE = {"exclude": [["mjx-container"]]}
 # Resolves when all that a page's scripts make is there: formulas, turning plots, images.
 DRAWN = """async () => {
     const end = performance.now() + 20000;
-    const until = async ready => { while (!ready() && performance.now() < end) await new Promise(requestAnimationFrame); };
+    const until = async ready => {
+        while (!ready() && performance.now() < end) await new Promise(requestAnimationFrame);
+    };
     await until(() => !document.querySelector(".math") || window.MathJax?.startup?.promise);
     await window.MathJax?.startup?.promise;
-    for (const plot of document.querySelectorAll(".js-plotly-plot")) await until(() => plot.querySelector(".main-svg"));
+    for (const plot of document.querySelectorAll(".js-plotly-plot"))
+        await until(() => plot.querySelector(".main-svg"));
     for (const image of document.images) image.loading = "eager";
     await Promise.allSettled([...document.images].map(image => image.decode()));
     await document.fonts.ready;
 }"""
 FOUND = """() => {
+    const all = selector => [...document.querySelectorAll(selector)];
     const seen = e => e.checkVisibility({visibilityProperty: true});
     const told = e => (e.closest("[aria-label]")?.getAttribute("aria-label") || "").trim();
     const drawn = p => p.querySelector(".main-svg") && p.clientHeight;
     const unreachable = e => seen(e) && e.tabIndex < 0 && !e.disabled;
     const operable = "a[href], button, input, select, textarea, summary, [role=button]";
+    const images = [...document.images];
     return {
         links: [...document.links].map(a => a.href),
-        ids: [...document.querySelectorAll("[id]")].map(e => e.id),
-        formulas: [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container")).map(e => e.textContent),
-        failed: [...document.querySelectorAll("mjx-merror")].map(e => e.textContent),
-        empty: [...document.images].filter(i => !i.naturalWidth || (seen(i) && !i.width)).map(i => i.src),
-        silent: [...document.images].filter(i => !/ /.test(i.alt) || /\\.(png|svg|jpe?g)$/.test(i.alt)).map(i => i.src),
-        plots: [...document.querySelectorAll(".js-plotly-plot")].filter(p => !drawn(p) || !told(p)).map(p => p.id),
-        doubled: [...document.querySelectorAll(".hw3-interactive > img")].filter(seen).map(i => i.alt),
-        skipped: [...document.querySelectorAll(operable)].filter(unreachable).map(e => e.outerHTML),
+        ids: all("[id]").map(e => e.id),
+        formulas: all(".math").filter(e => !e.querySelector("mjx-container"))
+            .map(e => e.textContent),
+        failed: all("mjx-merror").map(e => e.textContent),
+        empty: images.filter(i => !i.naturalWidth || (seen(i) && !i.width)).map(i => i.src),
+        silent: images.filter(i => !/ /.test(i.alt) || /\\.(png|svg|jpe?g)$/.test(i.alt))
+            .map(i => i.src),
+        plots: all(".js-plotly-plot").filter(p => !drawn(p) || !told(p)).map(p => p.id),
+        doubled: all(".hw3-interactive > img").filter(seen).map(i => i.alt),
+        skipped: all(operable).filter(unreachable).map(e => e.outerHTML),
     };
 }"""
 # The plots that paper would show, or that leave it without their picture.
 PRINTED = """() => {
-    const picture = p => p.closest(".hw3-interactive")?.querySelector(":scope > img")?.clientHeight > 100;
-    return [...document.querySelectorAll(".plotly-graph-div")].filter(p => p.clientHeight || !picture(p)).map(p => p.id);
+    const image = p => p.closest(".hw3-interactive")?.querySelector(":scope > img");
+    const picture = p => image(p)?.clientHeight > 100;
+    return [...document.querySelectorAll(".plotly-graph-div")]
+        .filter(p => p.clientHeight || !picture(p)).map(p => p.id);
 }"""
 # The page is moved sideways as far as it goes; then what stands too far right is named, but for
 # boxes that scroll themselves.
@@ -74,20 +83,24 @@ TOO_WIDE = """() => {
     scrollTo(9999, 0); document.body.scrollLeft = 9999;
     const moved = scrollX + document.body.scrollLeft;
     scrollTo(0, 0); document.body.scrollLeft = 0;
-    const boxed = e => e && e !== document.body && (getComputedStyle(e).overflowX !== "visible" || boxed(e.parentElement));
+    const boxed = e => e && e !== document.body
+        && (getComputedStyle(e).overflowX !== "visible" || boxed(e.parentElement));
     return !moved ? [] : [`by ${moved} px`, ...[...document.body.querySelectorAll("*")]
-        .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e)).map(e => e.outerHTML.slice(0, 80))];
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e))
+        .map(e => e.outerHTML.slice(0, 80))];
 }"""
 # Tables of which a part must be scrolled to.
 CUT_OFF = """() => [...document.querySelectorAll("table")].filter(table => {
     let box = table.parentElement;
-    while (box !== document.documentElement && getComputedStyle(box).overflowX === "visible") box = box.parentElement;
+    while (box !== document.documentElement && getComputedStyle(box).overflowX === "visible")
+        box = box.parentElement;
     return box.scrollWidth > box.clientWidth + 1;
 }).map(table => table.textContent.replace(/\\s+/g, " "))"""
 
 # Every plot is as wide as its box: plotly follows a box that changes a moment later.
 SETTLED = """() => [...document.querySelectorAll(".hw3-plot")].every(box => {
-    const [all, plot] = [box, box.querySelector(".main-svg")].map(e => e?.getBoundingClientRect().width);
+    const width = e => e?.getBoundingClientRect().width;
+    const [all, plot] = [box, box.querySelector(".main-svg")].map(width);
     return Math.abs(all - plot) < 1;
 })"""
 
@@ -264,22 +277,29 @@ def test_demo_finds_its_networks_and_speaks_chinese(html, browser):
 def test_browser_test_would_see_each_kind_of_defect(browser, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<!DOCTYPE html><html lang=en><title>Bad</title><body><main><h1 id=top>Bad</h1><style>@media (prefers-color-scheme: dark)"
-        "{p {background: #777; color: #888}}</style><img src='https://example.org/x.png' alt='a b'><img src=gone.png alt='a b'>"
-        '<img src=\'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\' alt=x.svg>'
-        "<p>gray</p><button></button><div class=math>x</div><mjx-merror>y</mjx-merror><a href='#no'>1</a><a href=gone.html>2</a>"
-        "<a href='#top'>3</a><a href=bad.html tabindex=-1>4</a><div style='width: 500px'>wide</div><div class=js-plotly-plot>"
+        "<!DOCTYPE html><html lang=en><title>Bad</title><body><main><h1 id=top>Bad</h1>"
+        "<style>@media (prefers-color-scheme: dark){p {background: #777; color: #888}}</style>"
+        "<img src='https://example.org/x.png' alt='a b'><img src=gone.png alt='a b'>"
+        "<img src='data:image/svg+xml,"
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\' alt=x.svg>'
+        "<p>gray</p><button></button><div class=math>x</div><mjx-merror>y</mjx-merror>"
+        "<a href='#no'>1</a><a href=gone.html>2</a>"
+        "<a href='#top'>3</a><a href=bad.html tabindex=-1>4</a>"
+        "<div style='width: 500px'>wide</div><div class=js-plotly-plot>"
         "<b class=main-svg></b></div><div class=hw3-interactive><img alt='its picture'></div>"
-        "<div class=plotly-graph-div></div><div style='overflow: auto'><table width=2000><tr><td>cell</table></div></main>"
+        "<div class=plotly-graph-div></div>"
+        "<div style='overflow: auto'><table width=2000><tr><td>cell</table></div></main>"
         "<script>window.MathJax = {startup: {promise: 1}}; console.error('oh')</script></html>"
     )
     with opened(browser) as (tab, wrong):
         wrong, ids, links, _ = look(tab, wrong, bad)
     expected = {
-        "asks another host: https://example.org/x.png", "console: oh", "not loaded: .*gone.png", "no image: .*gone.png",
+        "asks another host: https://example.org/x.png", "console: oh", "not loaded: .*gone.png",
+        "no image: .*gone.png",
         "no alternative text: data:.*", "no formula: x", "formula: y", "no plot or no label: ",
         "plot and picture: its picture", "on paper no picture: ",
-        "not reached by keyboard: .*>4<.*", "axe: button-name: .*", "dark axe: color-contrast: .*gray.*",
+        "not reached by keyboard: .*>4<.*", "axe: button-name: .*",
+        "dark axe: color-contrast: .*gray.*",
         "360 px, dark: too wide: .*", "360 px, light: too wide: .*", "1280 px: table cut off: cell",
     }  # fmt: skip
     assert [
@@ -296,15 +316,17 @@ def test_tab_key_goes_through_a_whole_page(html, browser):
     with opened(browser, html / "book" / "complexity.html") as (tab, _):
         tab.set_viewport_size(WIDE)
         expected = tab.evaluate(
-            """() => [...document.querySelectorAll("main a[href], main button, main input, main summary")]
-            .filter(e => e.checkVisibility({visibilityProperty: true})).map((e, i) => e.dataset.stop = `${i}`)"""
+            """() => [...document.querySelectorAll("main :is(a[href], button, input, summary)")]
+            .filter(e => e.checkVisibility({visibilityProperty: true}))
+            .map((e, i) => e.dataset.stop = `${i}`)"""
         )
         reached, hidden = set(), []
         for _ in range(300):
             tab.keyboard.press("Tab")
             stop, name, *look = tab.evaluate(
                 """() => { const e = document.activeElement, s = getComputedStyle(e);
-                return [e.dataset.stop, e.outerHTML.slice(0, 150), s.outlineStyle, s.boxShadow, s.textDecorationLine]; }"""
+                return [e.dataset.stop, e.outerHTML.slice(0, 150),
+                    s.outlineStyle, s.boxShadow, s.textDecorationLine]; }"""
             )
             reached.add(stop)
             hidden += [name] * (stop is not None and look == ["none"] * 3)
@@ -330,7 +352,8 @@ def test_icons_are_drawn_without_the_script_for_them(html, browser):
         )
         assert icon.bounding_box()["width"] > 8
         assert tab.evaluate(
-            "[...document.fonts].some(font => /Awesome/.test(font.family) && font.status === 'loaded')"
+            "[...document.fonts]"
+            ".some(font => /Awesome/.test(font.family) && font.status === 'loaded')"
         )
 
 
@@ -382,7 +405,7 @@ def test_figures_of_earlier_builds_are_removed(tmp_path):
 
 def test_every_figure_of_every_chapter_has_alternative_text(built):
     figures = []
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         for cell in nbformat.read(built[0] / "executed" / f"{name}.ipynb", as_version=4).cells:
             shown = [out for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
             figures += [
@@ -411,13 +434,15 @@ def test_head_names_the_runs_and_the_chapter():
     line = page.head(told(recorded, own), "cnn.ipynb").astext()
     assert line == (
         "Recorded: FER2013, profile cpu / full, CPU A / 1 GPU B, 2026-01-02 / 2026-01-04. "
-        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Open in JupyterLab: make lab, then cnn.ipynb."
+        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
+        "Open in JupyterLab: make lab, then cnn.ipynb."
     )
     assert page.head(told(([],) * 4, own), "x").astext().startswith("This build: drawn faces")
+    assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
 
 
 def test_every_page_says_which_runs_it_shows(html):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
@@ -443,7 +468,8 @@ def test_process_tells_the_runs_it_used(monkeypatch):
     }
     monkeypatch.setattr(runs, "SHOWN", used)
     assert runs.shown()["recorded"] == {
-        "data": ["FER2013"], "profile": ["cpu", "full"], "device": ["CPU A"], "date": ["2026-01-02", "2026-01-03"],
+        "data": ["FER2013"], "profile": ["cpu", "full"], "device": ["CPU A"],
+        "date": ["2026-01-02", "2026-01-03"],
     }  # fmt: skip
     assert runs.shown()["own"]["data"] == []
     assert len(runs.shown()["own"]["device"]) == 1
@@ -455,7 +481,7 @@ def test_process_tells_the_runs_it_used(monkeypatch):
 
 
 def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, tmp_path):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         found = re.search(
             rf'<a download="{name}.ipynb" href="data:application/x-ipynb\+json;base64,([^"]+)">',
@@ -522,10 +548,9 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
                 assert shown.locator("i").count() == min(k, 6)
                 assert shown.is_visible() == bool(k)
                 if k:
-                    assert (
-                        f"{min(k, 6)} faces labeled {EMOTIONS[true]} and predicted {EMOTIONS[guess]}"
-                        in shown.get_attribute("aria-label")
-                    )
+                    emotions = f"labeled {EMOTIONS[true]} and predicted {EMOTIONS[guess]}"
+                    label = shown.get_attribute("aria-label")
+                    assert f"{min(k, 6)} faces {emotions}" in label
             truth, guess = figure.locator("label select").all()
             truth.select_option(EMOTIONS[cells[0][0]])  # by keyboard or touch
             guess.select_option(EMOTIONS[cells[0][1]])
@@ -576,7 +601,8 @@ def test_plot_in_space_is_seen_from_its_edge_and_back(html, browser):
     with opened(browser, html / "book" / "pca.html") as (tab, wrong):
         lies = """() => {
             const {eye, up} = document.querySelector(".js-plotly-plot").layout.scene.camera;
-            return up ? Math.abs(eye.x * up.x + eye.y * up.y + eye.z * up.z) : NaN;  // 0 where the eye lies in the plane
+            // 0 where the eye lies in the plane
+            return up ? Math.abs(eye.x * up.x + eye.y * up.y + eye.z * up.z) : NaN;
         }"""
         tab.get_by_role("button", name="Seen from its edge").press("Enter")
         tab.wait_for_function(f"({lies})() < 1e-9")
@@ -605,9 +631,12 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
 
         def point_at(epoch):
             at = tab.evaluate(
-                "([p, epoch]) => { const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;"
-                "return [b.left + x._offset + x.d2p(epoch), b.top + y._offset + y._length / 2]; }", [plot.element_handle(), epoch]
-            )  # fmt: skip
+                """([p, epoch]) => {
+                    const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;
+                    return [b.left + x._offset + x.d2p(epoch), b.top + y._offset + y._length / 2];
+                }""",
+                [plot.element_handle(), epoch],
+            )
             tab.mouse.move(*at, steps=3)
             expect(plot.locator(".hoverlayer .legendtitletext")).to_have_text(f"epoch {epoch}")
 
@@ -625,7 +654,7 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
 def test_every_plot_has_a_picture_without_scripts(html, browser):
     context, found = browser.new_context(java_script_enabled=False), 0
     tab = context.new_page()
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         tab.goto((html / "book" / f"{name}.html").as_uri())
         plots, pictures = (
             tab.locator(".plotly-graph-div"),

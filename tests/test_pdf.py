@@ -14,8 +14,9 @@ from PIL import Image
 from hw3 import faces, runs
 from hw3.runs import ROOT
 from press import __main__ as cli
-from press import book, pdf
-from press.book import BuildError
+from press import build as book
+from press import chapters, pdf
+from press.chapters import BuildError
 
 FACTS = {
     "data": "three drawn <faces>",
@@ -351,7 +352,7 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
     monkeypatch.setattr(book, "write_source", lambda executed: [path.name for path in executed])
 
     def fake(source, target, facts):
-        assert source == [f"{name}.ipynb" for name in book.ORDER]
+        assert source == [f"{name}.ipynb" for name in chapters.ORDER]
         assert facts | {"date": ""} == {
             "data": "test faces, n = 300",
             "profile": "smoke",

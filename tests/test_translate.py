@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 
 from hw3 import disk
-from press import book, page, translate
+from press import build, chapters, page, translate
 from press.translate import HOLE, Pairs, Translator, check, translate_html
 
 CATALOG = {
@@ -86,9 +87,14 @@ def test_texts_of_the_source_have_holes_for_what_is_computed():
     said = f"Of {n:,} images " + ("all are known." if n else "none is known") + f" {x:.1%}{y}."
     """
     found = dict(translate.texts_of(code.replace("\n    ", "\n")))
-    assert found == {f"Of {HOLE} images {HOLE} {HOLE}{HOLE}.": False, "all are known.": True, "none is known": True} | {
-        f"Of {HOLE} images {HOLE}": False, f"Of {HOLE} images ": False, f" {HOLE}{HOLE}.": False,
-    }  # fmt: skip
+    assert found == {
+        f"Of {HOLE} images {HOLE} {HOLE}{HOLE}.": False,
+        f"Of {HOLE} images {HOLE}": False,
+        f"Of {HOLE} images ": False,
+        f" {HOLE}{HOLE}.": False,
+        "all are known.": True,
+        "none is known": True,
+    }
     assert translate.numbered(f"Of {HOLE} images {HOLE}{HOLE}.") == "Of %1 images %2."
     assert translate.blocks("# Title\n\n- one\n- two\n\n| a | b |") >= {
         "Title",
@@ -136,12 +142,15 @@ def test_check_names_an_entry_that_no_source_text_accounts_for():
 def test_html_is_translated_between_tags_and_escaped():
     words = {"a & b": "甲 & <乙>", "Sheet": '"表"', "Loading": "載入中", "in": "in"}
     source = (
-        '<table class="a & b"><th> a &amp; b </th><td>1,234</td></table><img alt="Sheet" src="Sheet">'
-        '<script>const a = _("Loading"), b = "Loading";</script><style>b::after {content: "a & b"}</style><!-- Sheet -->'
+        '<table class="a & b"><th> a &amp; b </th><td>1,234</td></table>'
+        '<img alt="Sheet" src="Sheet"><script>const a = _("Loading"), b = "Loading";</script>'
+        '<style>b::after {content: "a & b"}</style><!-- Sheet -->'
     )
     expected = (
-        '<table class="a & b"><th> 甲 &amp; &lt;乙&gt; </th><td>1,234</td></table><img alt="&quot;表&quot;" src="Sheet">'
-        '<script>const a = _("載入中"), b = "Loading";</script><style>b::after {content: "a & b"}</style><!-- Sheet -->'
+        '<table class="a & b"><th> 甲 &amp; &lt;乙&gt; </th><td>1,234</td></table>'
+        '<img alt="&quot;表&quot;" src="Sheet">'
+        '<script>const a = _("載入中"), b = "Loading";</script>'
+        '<style>b::after {content: "a & b"}</style><!-- Sheet -->'
     )
     assert translate_html(source, words.__getitem__) == expected
 
@@ -159,11 +168,27 @@ def test_the_head_of_a_page_is_translated():
     tree = nodes.section("", line)
     words = {
         "This build: x, profile x, x, x.": "本次建置：x。",
+        "Brackets hold 95% intervals.": "方括號。",
         "Open in JupyterLab: `make lab`, then `cnn.ipynb`.": "先 `make lab`，再 `cnn.ipynb`。",
     }
     translate.put_in(tree, words.__getitem__)
-    assert line.astext() == "本次建置：x。 先 make lab，再 cnn.ipynb。"
+    assert line.astext() == "本次建置：x。 方括號。 先 make lab，再 cnn.ipynb。"
     assert [code.astext() for code in tree.findall(nodes.literal)] == ["make lab", "cnn.ipynb"]
+
+
+def test_title_author_and_captions_are_of_the_settings_and_translated_for_a_build():
+    texts = chapters.settings_texts()
+    assert set(texts.values()) == {"_config.yml", "_toc.yml"}
+    assert texts.items() <= {t: file for t, (file, _) in translate.source_texts().items()}.items()
+    for words in ({}, dict(zip(texts, "甲乙丙丁", strict=True))):
+        source = build.write_source([], "source", words, language="zh_TW")
+        config, toc = (
+            yaml.safe_load((source / name).read_text()) for name in ("_config.yml", "_toc.yml")
+        )
+        captions = [part.pop("caption") for part in toc["parts"]]
+        assert [config["title"], config["author"], *captions] == [words.get(t, t) for t in texts]
+        files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+        assert files == [f"book/{name}" for name in chapters.ORDER]
 
 
 def test_search_splits_chinese_into_pairs():
@@ -211,7 +236,7 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
         }.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
-    book.share(made, english / "zh", english, {})
+    build.share(made, english / "zh", english, {})
     assert sorted(
         p.relative_to(english / "zh").as_posix() for p in (english / "zh").rglob("*.*")
     ) == [
@@ -231,7 +256,7 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
             disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
         )
     (tmp_path / "results").mkdir()
-    for name in book.SETTINGS:
+    for name in build.SETTINGS:
         shutil.copyfile(disk.ROOT / name, tmp_path / name)
     builds = []
 
@@ -242,8 +267,9 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
         (place / "index.html").write_text("page")
         return place
 
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    monkeypatch.setattr(book, "jupyter_book", jupyter_book)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "jupyter_book", jupyter_book)
     monkeypatch.setattr(translate, "write_concrete", lambda folder: 0)
     for name, expected in {
         "book/locale/zh_TW.po": ["source", "source-zh"], "press/translate.py": ["source-zh"],
@@ -251,14 +277,14 @@ def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
     }.items():  # fmt: skip
         builds.clear()
         for _ in range(2):
-            book.build_page([])
-            book.build_chinese([])
+            build.build_page([])
+            build.build_chinese([])
         assert builds == expected, f"before {name} changes"
         with open(tmp_path / name, "a", encoding="utf-8") as file:
             file.write("\n")
     builds.clear()
-    book.build_page([])
-    book.build_chinese([])
+    build.build_page([])
+    build.build_chinese([])
     assert builds == [], "README.md decides nothing"
 
 
@@ -285,7 +311,7 @@ def test_both_editions_have_the_same_pages_sections_and_figures(built, editions)
         f"zh/{name}" for name in editions
     }
     assert editions.keys() == {name for name in english if not name.startswith("_static")}
-    assert {f"book/{name}.html" for name in book.ORDER} <= editions.keys()
+    assert {f"book/{name}.html" for name in chapters.ORDER} <= editions.keys()
     for name, pair in editions.items():
         if not name.startswith("book/"):
             continue
@@ -320,7 +346,7 @@ def test_nothing_of_the_smoke_book_is_missing_or_stale(built, monkeypatch):
 
 
 def test_chinese_pages_are_in_chinese(editions):
-    for name in book.ORDER:
+    for name in chapters.ORDER:
         main = editions[f"book/{name}.html"][1].select_one("article")
         for tag in main(["script", "style", "pre", "code"]) + main.select(
             ".math, .hw3-plot, a.external"

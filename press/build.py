@@ -1,0 +1,310 @@
+"""Build the book: run the chapters that changed with papermill, then jupyter-book, once a language.
+
+A chapter runs again where something that decides it changed (see chapters.chapter_key).
+"""
+
+import contextlib
+import filecmp
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+
+import yaml
+
+from hw3 import faces
+from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
+from press import chapters, translate
+from press.chapters import BuildError
+
+# The homework's chapters, which train and time, run alone, and those that show the trained networks
+# after them, some at once; the front page shows the others' results.
+GROUPS = (*([name] for name in chapters.HOMEWORK), chapters.BEYOND, [chapters.FRONT])
+RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
+AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
+# What a chapter leaves in the build's demo/: without it, it runs again.
+BESIDE = {"try": ("runtime.js", "recorded.js")}
+CHINESE = "zh"  # folder of the other edition in the finished HTML
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
+
+
+def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
+    """Run the chapters, build the page, and return its path.
+
+    Raises BuildError or FacesError with one clear last line.
+    """
+    start = time.perf_counter()
+    place = build_dir()
+    if place.name != "_build":  # which jupyter-book appends itself
+        where = f"only into a folder called _build; name {place}/_build"
+        raise BuildError(f"HW3_BUILD is {place}: the book can be built {where}")
+    with locked(place / "book.lock"):
+        executed = run_chapters(profile, data, fresh)
+        page = build_page(executed)
+        build_chinese(executed)
+    print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
+    return page
+
+
+# Running the chapters.
+
+
+def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
+    """Run what is not up to date, one progress line a chapter; return all executed chapters."""
+    data = str(Path(data).resolve()) if data else None
+    parameters = {"PROFILE": profile, "DATA": data, "FRESH": fresh}
+    used = faces.find(data)
+    about = f"{used.name} ({len(used):,} images from {used.source})"
+    print(f"faces: {about}, profile {profile}", flush=True)
+    due, targets = {}, {}
+    for name in RUNNING_ORDER:
+        chapter = ROOT / "book" / f"{name}.ipynb"
+        targets[name] = build_dir() / "executed" / chapter.name
+        key = chapters.chapter_key(chapter, parameters, used.fingerprint)
+        whole = all((build_dir() / "demo" / file).exists() for file in BESIDE.get(name, ()))
+        if fresh or not whole or chapters.executed_key(targets[name]) != key:
+            due[name] = (chapter, targets[name], parameters, key, used.name)
+    with workers(min(AT_ONCE.get(profile, 1), os.cpu_count() or 1)) as pool:
+        for group in GROUPS:
+            started = {n: pool.submit(run_chapter, *due[n]) for n in group if n in due}
+            for name in group:
+                place = f"[{RUNNING_ORDER.index(name) + 1}/{len(RUNNING_ORDER)}]"
+                print(f"{place} {name + '.ipynb':17}", end=" ", flush=True)
+                took = f"{started[name].result():5.0f} s" if name in started else "unchanged"
+                print(took, flush=True)
+    return list(targets.values())
+
+
+def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: str = "") -> float:
+    """Run one chapter with papermill, put the result in target and return the seconds it took.
+
+    data is the name of the faces of this build. The metadata "hw3" of the result hold the key and
+    what the head of its page says. Raises BuildError naming chapter, cell and error.
+    """
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    start = time.perf_counter()
+    notebook = nbformat.read(chapter, as_version=4)
+    failed = target.with_suffix(".failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT / "book"}
+    try:
+        with quiet(build_dir() / "kernels.log"):
+            papermill.execute_notebook(notebook, failed, parameters, **options)
+    except papermill.PapermillExecutionError as error:
+        trace = "\n".join(error.traceback[-3:])
+        where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
+        raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
+    except DeadKernelError:
+        why = "its kernel died, perhaps for want of memory; run this again"
+        raise BuildError(f"book/{chapter.name}: {why}") from None
+    notebook = nbformat.read(failed, as_version=4)
+    notebook.metadata["hw3"] = {"key": key, **page_head(notebook, parameters["PROFILE"], data)}
+    tidy(notebook, parameters["DATA"])
+    write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
+    failed.unlink()
+    return time.perf_counter() - start
+
+
+def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str]]]:
+    """Return what the head of a page says: what the chapter's cell tagged "head" printed.
+
+    It is JSON, as of runs.head. To the "own" runs come profile and faces of this build. Without
+    such a cell the page shows no runs, and the head says nothing of them.
+    """
+    for cell in notebook.cells:
+        if "head" in cell.metadata.get("tags", ()):
+            printed = next(out.text for out in cell.outputs if out.get("name") == "stdout")
+            head = json.loads(printed)
+            head["own"]["profile"] = [profile]
+            if data and not head["own"]["data"]:
+                head["own"]["data"] = [data]
+            return head
+    return {}
+
+
+def tidy(notebook, data: str | None) -> None:
+    """Take out of an executed chapter what is of this machine or moment; data is a path in it."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":  # warnings of libraries name paths
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.metadata.tags.append("remove-cell")
+            cell.id = "injected-parameters"  # papermill gives it another one each time
+            if data:
+                cell.source = cell.source.replace(data, Path(data).name)
+
+
+@contextlib.contextmanager
+def quiet(log: Path):
+    """Send what this process and the kernels that it starts write to stderr into a log file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(2)
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def workers(count: int):
+    """Give an executor of so many processes, which end at once where anything fails."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count,))
+    try:
+        yield pool
+    except BaseException:
+        for process in active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def as_worker(count: int) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that is gone, even killed.
+
+    Of several workers none takes the whole memory of a GPU, as JAX and TensorFlow would.
+    """
+
+    def watch():
+        parent_process().join()
+        os._exit(1)
+
+    if count > 1:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+# Building the pages.
+
+
+def build_page(executed: list[Path]) -> Path:
+    """Build the HTML from executed chapters, unless it is there; return its first page.
+
+    Raises BuildError where jupyter-book fails.
+    """
+    html = build_dir() / "html"
+    page, stamp = html / "index.html", html / ".key"
+    networks = sorted((build_dir() / "demo").glob("*.js"))  # the executed chapters hold none
+    settings = [ROOT / name for name in SETTINGS]
+    files = [*executed, *settings, *chapters.decides("from press import page"), *networks]
+    key = digest(*(path.read_bytes() for path in files))
+    if page.exists() and stamp.exists() and stamp.read_text() == key:
+        return page
+    stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
+    # it appends _build to the output path itself
+    jupyter_book(write_source(executed, hw3_other=f"{CHINESE}/"), build_dir().parent, "html")
+    if not page.exists():
+        raise BuildError(f"jupyter-book wrote no {page}")
+    stamp.write_text(key)
+    return page
+
+
+def build_chinese(executed: list[Path]) -> None:
+    """Build the Chinese edition, unless it is there, into the folder CHINESE of the finished HTML.
+
+    Raises BuildError where jupyter-book fails.
+    """
+    english = build_dir() / "html"
+    stamp = english / CHINESE / ".key"
+    files = [english / ".key", ROOT / "book" / "locale" / translate.CATALOG.name]
+    files += chapters.decides("from press import translate")
+    key = digest(*(path.read_bytes() for path in files))
+    if stamp.exists() and stamp.read_text() == key:
+        return
+    locale = build_dir() / "locale"
+    missing = translate.write_concrete(locale)
+    if missing:
+        print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
+    catalog = translate.read_catalog()
+    options = {"language": translate.LANGUAGE, "locale_dirs": [str(locale)], "hw3_other": "../"}
+    options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
+    source = write_source(executed, "source-zh", catalog, **options)
+    made = jupyter_book(source, build_dir() / CHINESE, "html")
+    theme = {text: catalog.get(text, text) for text in translate.THEME}
+    share(made, english / CHINESE, english, theme)
+    stamp.write_text(key)
+
+
+def write_source(
+    executed: list[Path], name: str = "source", texts: dict[str, str] | None = None, **sphinx
+) -> Path:
+    """Put executed chapters and settings together for jupyter-book in the build's folder `name`.
+
+    texts says the title, the author and the captions in another language, sphinx sets what Sphinx
+    takes otherwise than from _config.yml. Returns the folder.
+    """
+    source = build_dir() / name
+    (source / "book").mkdir(parents=True, exist_ok=True)
+    for path in executed:
+        shutil.copyfile(path, source / "book" / path.name)
+    config, toc = chapters.read_settings("_config.yml"), chapters.read_settings("_toc.yml")
+    texts = texts or {}
+    shown = [(config, "title"), (config, "author"), *((part, "caption") for part in toc["parts"])]
+    for place, key in shown:
+        place[key] = texts.get(place[key]) or place[key]
+    config["execute"]["execute_notebooks"] = "off"
+    config["sphinx"]["config"] |= sphinx
+    if "language" in sphinx:
+        config["sphinx"]["extra_extensions"].append("press.translate")
+    for file, settings in (("_config.yml", config), ("_toc.yml", toc)):
+        (source / file).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return source
+
+
+def jupyter_book(source: Path, output: Path, builder: str) -> Path:
+    """Build source into the folder `_build/<builder>` of output, and return that.
+
+    Raises BuildError where jupyter-book fails.
+    """
+    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["build", str(source), "--path-output", str(output), "--builder", builder]
+    command = [sys.executable, "-c", start, *options, "-W", "--keep-going"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        printed = (result.stdout + result.stderr)[-3000:]
+        raise BuildError(f"{printed}\nhw3: jupyter-book could not build the page (above)")
+    return output / "_build" / builder
+
+
+def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> None:
+    """Put an edition made apart into the folder target of the English one.
+
+    Files that are the same in both are left out: its pages ask for those where the English edition
+    has them. theme are words of the theme in the edition's language.
+    """
+    files = {path.relative_to(made).as_posix(): path for path in made.rglob("*") if path.is_file()}
+    static = [name for name in files if name[0] == "_" and (english / name).is_file()]
+    same = {n for n in static if filecmp.cmp(files[n], english / n, shallow=False)}
+
+    def moved(match: re.Match) -> str:
+        return f"../{match[0]}" if match[1] in same else match[0]
+
+    shutil.rmtree(target, ignore_errors=True)
+    for name in files.keys() - same:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith(".html"):
+            shutil.copyfile(files[name], target / name)
+            continue
+        up = re.escape("../" * name.count("/"))
+        asked = rf"""(?<=["'(]){up}(_\w+/[^"'()?#\s]+)"""
+        page = re.sub(asked, moved, files[name].read_text(encoding="utf-8"))
+        page = translate.translate_html(page, lambda text: theme.get(text, text))
+        (target / name).write_text(page, encoding="utf-8")

@@ -1,0 +1,123 @@
+"""The chapters: their order, which _toc.yml alone knows, their cells, and what decides a result."""
+
+import ast
+import functools
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from hw3.disk import ROOT, digest
+
+PACKAGES = ("hw3", "beyond", "press")
+USED = ("title", "author", "execute.execute_notebooks", "sphinx.config", "sphinx.extra_extensions")
+USED = {"_config.yml": USED, "_toc.yml": ("root", "parts")}  # keys of the settings
+
+
+class BuildError(RuntimeError):
+    """A chapter or the page failed; the message's last line says where and why."""
+
+
+def read_settings(name: str) -> dict:
+    """Return what _config.yml or _toc.yml says; BuildError where it is no YAML or lacks USED."""
+    try:
+        settings = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+        for keys in USED[name]:
+            functools.reduce(lambda inner, key: inner[key], keys.split("."), settings)
+    except yaml.YAMLError as error:
+        raise BuildError(f"{name}: {' '.join(str(error).split())}: correct the file") from None
+    except (KeyError, TypeError) as error:
+        todo = "take it anew from git or an archive"
+        raise BuildError(f"{name}: not what is expected ({error!r}): {todo}") from None
+    return settings
+
+
+_toc = read_settings("_toc.yml")
+FRONT = Path(_toc["root"]).stem
+HOMEWORK, BEYOND = ([Path(c["file"]).stem for c in part["chapters"]] for part in _toc["parts"])
+ORDER = (FRONT, *HOMEWORK, *BEYOND)  # in which the chapters are read
+
+
+def settings_texts() -> dict[str, str]:
+    """Return the texts of the settings that stand on the pages, each with its file."""
+    config = read_settings("_config.yml")
+    captions = [part["caption"] for part in read_settings("_toc.yml")["parts"]]
+    texts = dict.fromkeys((config["title"], config["author"]), "_config.yml")
+    return texts | dict.fromkeys(captions, "_toc.yml")
+
+
+def read_cells(chapter: Path) -> list[tuple[str, str]]:
+    """Return type and source of a chapter's cells.
+
+    Raises BuildError, in one line, where it is no notebook or no plain Python.
+    """
+    try:
+        cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    except (ValueError, KeyError, TypeError) as error:
+        todo = "take it anew from git or an archive"
+        raise BuildError(f"book/{chapter.name} is no whole notebook ({error!r}): {todo}") from None
+    for number, (kind, source) in enumerate(cells, 1):
+        try:
+            ast.parse(source if kind == "code" else "")
+        except (ValueError, SyntaxError) as error:
+            where = f"book/{chapter.name}, cell {number}, line {getattr(error, 'lineno', 1)}"
+            todo = "correct it; chapters are plain Python, without % and !"
+            raise BuildError(f"{where}: {getattr(error, 'msg', error)}: {todo}") from None
+    return cells
+
+
+@functools.cache
+def modules(source: str) -> frozenset[str]:
+    """Return the files of PACKAGES that Python source imports, wherever in it: "hw3/runs.py"."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = {name.replace(".", "/") for name in names if name.partition(".")[0] in PACKAGES}
+    files = {file for path in paths for file in (f"{path}.py", f"{path}/__init__.py")}
+    return frozenset(file for file in files if (ROOT / file).is_file())
+
+
+def decides(source: str) -> list[Path]:
+    """Return the files of the project that decide what Python source computes.
+
+    They are hw3's start, the modules that it imports, also over others, and what these name in
+    quotes: the other files of the packages, and the folders of recorded numbers.
+    """
+    names, new = set(), {"hw3/__init__.py", *modules(source)}
+    while new:
+        names |= new
+        new = {m for name in new for m in modules((ROOT / name).read_text(encoding="utf-8"))}
+        new -= names
+    files = {ROOT / name for name in names}
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    beside = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
+    folders = [path for path in (ROOT / "results").iterdir() if f'"{path.name}"' in text]
+    files |= {path for path in beside if f'"{path.name}"' in text}
+    files |= {path for folder in folders for path in folder.rglob("*")}
+    return sorted(path for path in files if path.is_file())
+
+
+def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
+    """Return the key of an executed chapter.
+
+    It changes with the chapter, what it uses of the code and of the recorded numbers, the lock, the
+    backend, the faces (by their fingerprint) and the profile.
+    """
+    code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
+    files = [chapter, ROOT / "requirements.txt", *decides(code)]
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    outside = json.dumps([parameters["PROFILE"], fingerprint, backend])
+    return digest(*(path.read_bytes() for path in files), outside.encode())
+
+
+def executed_key(path: Path) -> str | None:
+    """Return the key in an executed chapter, or None where there is none or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["metadata"]["hw3"]["key"]
+    except (OSError, ValueError, KeyError):
+        return None
