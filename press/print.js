@@ -10,8 +10,9 @@ addEventListener("load", async () => {
   await document.fonts.ready;
   for (const plot of document.querySelectorAll(".js-plotly-plot")) {
     await Plotly.redraw(plot);
+    plot.ariaHidden = "true"; // the figure about it has a label
     if (!plot.layout.scene) continue;
-    const picture = Object.assign(new Image(), { alt: plot.closest("[aria-label]").ariaLabel });
+    const picture = Object.assign(new Image(), { alt: "" });
     const size = { width: plot.clientWidth, height: plot.clientHeight, scale: 2 };
     picture.src = await Plotly.toImage(plot, { ...size, setBackground: "opaque" });
     await picture.decode();

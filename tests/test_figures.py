@@ -6,6 +6,7 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
@@ -134,3 +135,13 @@ def test_words_from_outside_are_text_in_the_page():
     page = shown._repr_mimebundle_()["text/html"]
     assert len(re.findall('[">]a &quot;label&quot; &lt;b&gt; ', page)) == 2
     assert "<script>note" not in page
+
+
+def test_lines_and_intervals_stand_side_by_side_on_axes_that_are_given():
+    figure, (left, right) = figures.panels(3, 1, 2)
+    table = pd.DataFrame({"share": [0.5, 0.3], "low": [0.4, 0.2], "high": [0.6, 0.4]}, ["a", "b"])
+    assert figures.lines(table.set_axis([1, 10]), "n", "share", ax=left) is figure
+    assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
+    assert [list(line.get_ydata()) for line in left.lines] == table.T.to_numpy().tolist()
+    assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
+    assert "highest is a with 50.0% (40.0% to 60.0%)" in figure.get_label()
