@@ -6,6 +6,7 @@ import re
 import shutil
 
 import nbformat
+import plotly.graph_objects as go
 import pypdf
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -13,6 +14,7 @@ from PIL import Image
 
 from hw3 import faces, runs
 from hw3.runs import ROOT
+from hw3.show import Interactive
 from press import __main__ as cli
 from press import build as book
 from press import chapters, pdf
@@ -34,8 +36,7 @@ HEADINGS = [  # level, title
 ]
 WIDE = "<table><tr>" + "".join(f"<th>column-number-{i}</th>" for i in range(30)) + "</tr></table>"
 LONG = " + ".join(f"x_{{{i}}}^{{2}}" for i in range(60))
-PLOT = """<div class="hw3-interactive"><img alt="plot" src="data:image/png;base64,{}" style="width: 800px">
-<div>point at it</div><script type="application/json">{{}}</script></div><script>document.body.remove()</script>"""
+BELOW = "<form class=no-print>point at it<script>document.body.remove()</script></form>"
 CODE = "value = [" + ", ".join(f"'word{i}'" for i in range(60)) + "]"
 
 
@@ -52,6 +53,12 @@ def figure(width, height):
 
 def html(text):
     return new_output("display_data", {"text/html": text})
+
+
+def plot(trace, label, **layout):
+    """Return the output of a figure that answers to pointing."""
+    drawn = go.Figure(trace).update_layout(margin={"l": 60, "r": 0, "t": 0, "b": 60}, **layout)
+    return html(Interactive(drawn, label, "a note", BELOW)._repr_mimebundle_()["text/html"])
 
 
 def code(source, *outputs, tags=()):
@@ -83,7 +90,8 @@ def source(tmp_path_factory):
         ),
         code("draw()", figure(1500, 1200)),
         new_markdown_cell(
-            '<div class="no-print">only on the screen</div>\n\n<div class="print-only">only on paper</div>'
+            '<div class="no-print">only on the screen</div>\n\n'
+            '<div class="print-only">only on paper</div>'
         ),
     ]
     second = [
@@ -96,7 +104,16 @@ def source(tmp_path_factory):
         ),
         new_markdown_cell("## Numbers"),
         code(CODE, html(WIDE)),
-        code("plot()", html(PLOT.format(png(1600, 400)))),
+        code(
+            "plot()",
+            plot(
+                go.Scatter(x=[1, 2], y=[3, 4], line={"color": "#123456"}),
+                "plot",
+                xaxis={"title": "across the page"},
+                yaxis={"title": "up the page"},
+            ),
+        ),
+        code("space()", plot(go.Scatter3d(x=[1, 2], y=[3, 4], z=[5, 6]), "in space", height=160)),
     ]
     python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     for name, cells in (("first", first), ("second", second)):
@@ -199,10 +216,35 @@ def test_figures_are_whole(printed):
         page.extract_text(visitor_operand_before=look)
     assert len(drawn) == 3
     margin, (width, height) = 20 / 25.4 * 72 - 1, (float(v) for v in reader.pages[0].mediabox[2:])
-    for (w, h, x, y), shape in zip(drawn, (1200 / 1500, 1, 400 / 1600), strict=True):
+    for (w, h, x, y), shape in zip(drawn, (1200 / 1500, 1, 160 / 642), strict=True):
         assert h / w == pytest.approx(shape, abs=0.01)
         assert margin < x < x + w < width - margin
         assert margin < y < y + h < height - margin
+
+
+def test_plots_are_drawn_whole_and_in_vectors(printed):
+    """The titles of a plot's axes are letters at its edges; its line has the color of no letter."""
+    _, reader = printed
+    (page,) = (page for page in reader.pages if "across the page" in page.extract_text())
+    assert page.extract_text().count("a note") == 2, "below either plot"
+    colors, places = set(), {}
+
+    def look(operator, operands, *_):
+        if operator == b"RG":
+            colors.add(tuple(round(255 * float(value)) for value in operands))
+
+    def read(text, cm, tm, *_):
+        x, y = tm[4] * cm[0] + tm[5] * cm[2] + cm[4], tm[4] * cm[1] + tm[5] * cm[3] + cm[5]
+        places.update(dict.fromkeys(re.findall("across|up the", text), (x, y)))
+
+    page.extract_text(visitor_operand_before=look, visitor_text=read)
+    assert (0x12, 0x34, 0x56) in colors
+    margin, (width, height) = 20 / 25.4 * 72 - 1, (float(v) for v in reader.pages[0].mediabox[2:])
+    for x, y in places.values():
+        assert margin < x < width - margin
+        assert margin < y < height - margin
+    assert places["up the"][0] < width / 4 < places["across"][0], "on the left, and in the middle"
+    assert places["across"][1] < places["up the"][1]
 
 
 def test_formulas_tables_and_code_end_before_the_margin(printed):
@@ -265,7 +307,8 @@ def test_figures_and_formulas_have_alternative_text(printed):
         for entry in kept
         if isinstance(entry, dict) and entry.get("/S") == "/Figure"
     ]
-    assert "plot" in alternatives
+    assert "plot a note" in alternatives
+    assert "in space a note" in alternatives
     assert r"\frac{1}{2}" in alternatives
 
 
@@ -296,7 +339,8 @@ def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(
     raw = printed[0].read_bytes()
     built = tmp_path / "built"
     monkeypatch.setattr(book, "jupyter_book", lambda *_: built)
-    page = '<html><head><title>t</title></head><body><article><section id="s"><h1>T</h1></section></article></body></html>'
+    page = '<article><section id="s"><h1>T</h1></section></article>'
+    page = f"<html><head><title>t</title></head><body>{page}</body></html>"
     (built / "book").mkdir(parents=True)
     (built / "book" / "first.html").write_text(page)
     with monkeypatch.context() as patch:

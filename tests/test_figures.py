@@ -1,6 +1,4 @@
-"""What figures that answer to pointing are made of. What a reader sees of them in a page is in
-test_page.py.
-"""
+"""What figures that answer to pointing are made of; what a reader sees of them: test_page.py."""
 
 import base64
 import io
@@ -8,13 +6,14 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from hw3 import figures, metrics
 from hw3.faces import EMOTIONS
-from hw3.figures import SHOWN
+from hw3.figures import FACES
 
 HISTORIES = {
     "first": {
@@ -53,7 +52,8 @@ def test_matrix_holds_count_share_interval_and_note(counted):
     assert np.isnan(np.array(matrix.z, float)[1]).all()
     _, low, high = metrics.proportion(12, 14)
     assert matrix.hovertext[0][4] == (
-        f"true Angry, predicted Sad:<br>12 of 14 faces, {12 / 14:.1%}<br>(95% interval {low:.1%} to {high:.1%})"
+        f"true Angry, predicted Sad:<br>12 of 14 faces, {12 / 14:.1%}<br>"
+        f"(95% interval {low:.1%} to {high:.1%})"
     )
     assert matrix.hovertext[1][4] == "true Disgust, predicted Sad:<br>no faces"
     page = shown._repr_mimebundle_()["text/html"]
@@ -67,7 +67,7 @@ def test_faces_of_a_cell_are_those_that_the_network_was_surest_of(counted):
     sheet = Image.open(
         io.BytesIO(base64.b64decode(figures._face_sheet(7, labels, probabilities, images)))
     ).convert("L")
-    seen = np.asarray(sheet).reshape(7, 7, 48, SHOWN, 48)[:, :, 24, :, 24].astype(int)
+    seen = np.asarray(sheet).reshape(7, 7, 48, FACES, 48)[:, :, 24, :, 24].astype(int)
     assert seen[0, 4] == pytest.approx([16 * i for i in (11, 10, 9, 8, 7, 6)], abs=6)
     assert seen[0, 0] == pytest.approx([16 * 13, 16 * 12, 0, 0, 0, 0], abs=6)
     assert seen[3, 3, 0] == pytest.approx(16 * 14, abs=6)
@@ -92,15 +92,14 @@ def test_curves_hold_the_histories_and_their_label_and_a_legend_entry_hides_a_ru
                 )
     assert sum(line.showlegend is not False for line in lines.values()) == len(HISTORIES)
     assert len({line.line.color for line in lines.values()}) == len(HISTORIES)
-    assert shown.figure.layout.yaxis.type == "log", "as the picture behind it"
+    assert shown.figure.layout.yaxis.type == "log", "from 40 to 1"
     assert shown.figure.layout.yaxis2.rangemode == "tozero", (
         "so that a difference of hundredths does not look large"
     )
-    assert figures.history_picture(HISTORIES).axes[1].get_ylim()[0] == 0
     assert "held-out accuracy from 25.0% to 35.0%" in shown.label
 
 
-def test_curves_of_runs_are_compared_with_the_most_frequent_emotion_of_all_faces_that_the_first_has_seen():
+def test_curves_are_compared_with_the_most_frequent_emotion_of_all_faces_of_the_first_run():
     labels = {"held-out": [3, 3, 0, 1], "PublicTest": [3, 255, 2, 3]}  # 255: no label
     parts = {
         part: (np.arange(4), np.array(y, np.uint8), np.zeros((4, 7))) for part, y in labels.items()
@@ -132,13 +131,17 @@ def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():
 
 
 def test_words_from_outside_are_text_in_the_page():
-    import plotly.graph_objects as go
-
-    picture = Figure()
-    picture.subplots()
-    picture.set_label('a "label" <b>')
-    page = figures.Interactive(go.Figure(), picture, "<script>note</script>")._repr_mimebundle_()[
-        "text/html"
-    ]
-    assert len(re.findall('="a &quot;label&quot; &lt;b&gt;"', page)) == 2
+    shown = figures.Interactive(go.Figure(), 'a "label" <b>', "<script>note</script>")
+    page = shown._repr_mimebundle_()["text/html"]
+    assert len(re.findall('[">]a &quot;label&quot; &lt;b&gt; ', page)) == 2
     assert "<script>note" not in page
+
+
+def test_lines_and_intervals_stand_side_by_side_on_axes_that_are_given():
+    figure, (left, right) = figures.panels(3, 1, 2)
+    table = pd.DataFrame({"share": [0.5, 0.3], "low": [0.4, 0.2], "high": [0.6, 0.4]}, ["a", "b"])
+    assert figures.lines(table.set_axis([1, 10]), "n", "share", ax=left) is figure
+    assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
+    assert [list(line.get_ydata()) for line in left.lines] == table.T.to_numpy().tolist()
+    assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
+    assert "highest is a with 50.0% (40.0% to 60.0%)" in figure.get_label()

@@ -1,0 +1,149 @@
+"""What JupyterLab and the pages get: the look of figures, their labels, tables, the calculator, and
+plotly figures that answer to pointing.
+"""
+
+import html
+import io
+import json
+import re
+from base64 import b64encode
+from pathlib import Path
+from zlib import crc32
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+import seaborn as sns
+from IPython import get_ipython
+from IPython.core.pylabtools import retina_figure
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+from PIL import Image
+
+HERE = Path(__file__).parent
+WIDTH = 7.4  # inches: as wide as the text of a page
+NONE = "rgba(0,0,0,0)"  # the ground of plotly's figures is the page's
+GRAY = "#808080"  # of their words and lines until plot.js gives them the page's own color
+
+
+def style() -> None:
+    """Set the look of figures: colors for the color-blind, white ground, sharp on dense screens."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    mpl.rcParams.update({"figure.dpi": 110, "savefig.dpi": 220, "axes.titleweight": "bold"})
+    if get_ipython() is not None:
+        import matplotlib_inline.backend_inline  # noqa: F401  sets its own way: ours comes after it
+
+        get_ipython().display_formatter.formatters["image/png"].for_type(Figure, png)
+
+
+def png(figure: Figure) -> tuple[str, dict]:
+    """Return a PNG in base64, of twice the pixels that it is shown with, and its metadata."""
+    sharp, size = retina_figure(figure, bbox_inches="tight")
+    image, small = Image.open(io.BytesIO(sharp)).convert("RGB"), io.BytesIO()
+    # 256 colors look the same in less than half the bytes
+    image.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    # no height, which would stretch the figure where a page is narrower
+    return b64encode(small.getvalue()).decode(), {"width": size["width"], "alt": figure.get_label()}
+
+
+def panels(height: float, rows: int = 1, columns: int = 1, **options) -> tuple:
+    """Return a figure as wide as a page's text, height in inches, and its axes, one or an array."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def labeled(figure: Figure, label: str, note: str = "") -> Figure:
+    """Return a figure with its label, which the note ends; it stands below in small print, too."""
+    figure.set_label(_with_note(label, note))
+    if note:
+        figure.supxlabel(note, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _with_note(label: str, note: str) -> str:
+    return f"{label} {'; '.join(note.splitlines())}".strip()
+
+
+class Interactive:
+    """A plotly figure, drawn by JupyterLab, and in a page by plotly's script, which is loaded once.
+
+    label is its alternative text, and all that a browser without scripts shows. note, such as
+    Run.label(), ends the label and stands below in small print, and then more HTML.
+    """
+
+    def __init__(self, figure: go.Figure, label: str, note: str = "", below: str = ""):
+        self.figure, self.label, self.below = figure, _with_note(label, note), below
+        self.note = html.escape(note).replace("\n", "<br>")  # a line is a text, to be translated
+        font = {"color": GRAY, "size": 12}
+        figure.update_layout(paper_bgcolor=NONE, plot_bgcolor=NONE, font=font)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        label, script = html.escape(self.label), (HERE / "plot.js").read_text(encoding="utf-8")
+        small = f'<p class="hw3-note">{self.note}</p>' if self.note else ""
+        config = {"responsive": True, "displaylogo": False, "showTips": False}
+        config["displayModeBar"] = self.figure.layout.dragmode is not False
+        config["modeBarButtonsToRemove"] = ["sendChartToCloud"]  # pages ask no other host
+        name = f"figure-{crc32(self.figure.to_json().encode()):x}"  # the same in each build
+        options = {"div_id": name, "config": config, "post_script": script}
+        plot = self.figure.to_html(full_html=False, include_plotlyjs=False, **options)
+        parts = (self.figure.layout.title.text, self.note and f"<sub>{self.note}</sub>")
+        title = {"text": "<br>".join(filter(None, parts)), "yref": "container", "automargin": True}
+        alone = go.Figure(self.figure).update_layout(title=title)
+        return {
+            "application/vnd.plotly.v1+json": json.loads(alone.to_json()),
+            "text/html": f'<div class="hw3-interactive" role="figure" aria-label="{label}">'
+            f'<noscript><p class="hw3-text">{label}</p></noscript>'
+            f'<div class="hw3-plot">{plot}</div>{small}{self.below}</div>',
+            "text/plain": self.label,
+        }
+
+
+def plain(text: str) -> str:
+    """Return text from outside, such as a file's name, with all punctuation escaped for Markdown.
+
+    CommonMark allows that for all of ASCII, so no sign of Markdown or HTML in it means anything.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
+    """Return a data frame as a page's table: 1,234, floats with so many digits, no index.
+
+    The first column and those of words alone stand to the left; only long texts are broken.
+    """
+    name = f"{crc32(frame.to_csv().encode()):x}"  # pandas draws one: no page would be made twice
+    lengths = frame.map(lambda cell: len(cell) if isinstance(cell, str) else 0).max()
+    words = frame.map(lambda cell: isinstance(cell, str) and cell[:1].isalpha()).all()
+    long = [f".col{i}" for i, most in enumerate(lengths) if most > 40]
+    rules = {
+        "text-align: left": [f".col{i}" for i, all_of in enumerate(words) if all_of or i == 0],
+        "white-space: nowrap": [
+            f"td.col{i}" for i, most in enumerate(lengths) if most < 25 or not long
+        ],
+        "min-width: 14em": long,  # or a phone has a word a line
+    }
+    cells = "text-align: right; white-space: normal; padding: 0.2em 0.6em"
+    styles = [{"selector": "th, td", "props": cells}]
+    for props, columns in rules.items():
+        if columns:
+            styles.append({"selector": ", ".join(columns), "props": props})
+    styler = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')
+    styler.format(thousands=",", precision=digits, na_rep="none", escape="html")
+    return styler.hide(axis="index").set_table_styles(styles)
+
+
+def calculator(start: dict, cost) -> HTML:
+    """Return the calculator of one convolution: HTML and JavaScript that need no kernel.
+
+    It starts with the geometry `start` and its `complexity.Cost`: all that paper shows.
+    """
+    values = {name: f"{value:,}" for name, value in vars(cost).items()} | start
+    values["additions_with_bias"] = f"{cost.additions + cost.bias_additions:,}"
+    return HTML(fill("calculator.html", values))
+
+
+def fill(page: str, values: dict) -> str:
+    """Return a page that lies in hw3, with the value of each [[name]] in its place."""
+    text = (HERE / page).read_text(encoding="utf-8")
+    return re.sub(r"\[\[(\w+)\]\]", lambda gap: str(values[gap[1]]), text)

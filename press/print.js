@@ -1,0 +1,28 @@
+// The page to print: waits until formulas and plots are drawn, gives formulas their TeX as text, makes a picture of a plot
+// in space, shrinks what is wider than the page, and then says whether every figure is there.
+addEventListener("load", async () => {
+  await globalThis.MathJax?.startup.promise;
+  for (const { math, typesetRoot } of globalThis.MathJax?.startup.document.math ?? []) {
+    const drawn = typesetRoot.querySelector("svg");
+    drawn.removeAttribute("aria-hidden");
+    drawn.setAttribute("aria-label", math);
+  }
+  await document.fonts.ready;
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    await Plotly.redraw(plot);
+    plot.ariaHidden = "true"; // the figure about it has a label
+    if (!plot.layout.scene) continue;
+    const picture = Object.assign(new Image(), { alt: "" });
+    const size = { width: plot.clientWidth, height: plot.clientHeight, scale: 2 };
+    picture.src = await Plotly.toImage(plot, { ...size, setBackground: "opaque" });
+    await picture.decode();
+    plot.replaceWith(picture);
+  }
+  for (const wide of document.querySelectorAll("table, mjx-container[display]")) {
+    const room = wide.parentElement.clientWidth, need = Math.max(wide.scrollWidth, wide.offsetWidth);
+    if (need > room + 1) wide.style.zoom = room / need;
+  }
+  const plots = [...document.querySelectorAll(".plotly-graph-div")];
+  const whole = plots.every((plot) => plot.querySelector(".main-svg"));
+  document.documentElement.dataset.whole = whole && [...document.images].every((image) => image.naturalWidth);
+});
