@@ -20,6 +20,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from hw3 import show
+from hw3.metrics import Interval
 from hw3.show import Interactive, calculator, labeled, panels, plain, style, table  # noqa: F401
 
 COLORS = sns.color_palette("colorblind").as_hex()  # those of matplotlib's C0, C1, ... after style()
@@ -191,13 +192,11 @@ def intervals(
     start = min(0, 1.1 * rows[low].min())
     ax.set(xlabel=f"{label}, with its {percent} interval", xlim=(start, None))
 
-    def write(share: float) -> str:
-        return f"{100 * share:+.1f}" if points else f"{share:.1%}"
-
     values = rows[value]
     ends = {"highest": rows.iloc[values.argmax()], "lowest": rows.iloc[values.argmin()]}
+    kind = "cell" if points else "short"
     told = "; ".join(
-        f"{end} is {r.name} with {write(r[value])} ({write(r[low])} to {write(r[high])})"
+        f"{end} is {r.name} with {format(Interval(r[value], r[low], r[high], signed=points), kind)}"
         for end, r in ends.items()
     )
     label = f"{label}, {len(rows)} rows, each a dot in a bar, its {percent} interval: {told}."
@@ -252,8 +251,8 @@ def confusion_matrix(
     count, share = (cells[c].to_numpy().reshape(size, size) for c in ("count", "share"))
     words = []
     for (i, j), c in zip(np.ndindex(size, size), cells.itertuples(), strict=True):
-        interval = f"(95% interval {c.low:.1%} to {c.high:.1%})"
-        of = f"{c.count:,} of {c.n:,} faces, {c.share:.1%}<br>{interval}" if c.n else "no faces"
+        interval = Interval(c.share, c.low, c.high)
+        of = f"{c.count:,} of {c.n:,} faces,<br>{interval:short}" if c.n else "no faces"
         words.append(f"true {names[i]}, predicted {names[j]}:<br>{of}")
     words = np.reshape(words, (size, size)).tolist()
     look = {"zmin": 0, "zmax": 1, "showscale": False, "xgap": 1, "ygap": 1, "hoverinfo": "text"}

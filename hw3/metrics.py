@@ -1,7 +1,6 @@
-"""What predictions are worth: accuracy with intervals, the confusion matrix, confused pairs, tested
-claims.
+"""What predictions are worth: accuracies with their intervals, the confusion matrix, its pairs.
 
-A matrix of counts has the true emotion in its rows and the predicted one in its columns, in the
+A matrix of counts (7, 7) has the true emotion in rows and the predicted one in columns, in the
 order of EMOTIONS.
 """
 
@@ -15,18 +14,17 @@ import pandas as pd
 from scipy import stats
 from sklearn import metrics as sk
 
-from hw3.faces import EMOTIONS, N_CLASSES
+from hw3.sources.fer2013 import EMOTIONS, N_CLASSES
 
 UNKNOWN = (np.nan,) * 3  # the interval of a share of no faces
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A share in [0, 1], or with `signed` the difference of two, and the 95% interval around it.
+    """A share in [0, 1], or if `signed` a difference of shares, with its 95% interval.
 
-    It prints as prose has it: "61.3% [57.9, 64.6], n = 800", a difference "+19.0 points [17.2, 20.7]".
-    f"{x:short}" leaves n out, f"{x:cell}" the unit too, for a column of a table. It unpacks as value,
-    low, high.
+    f"{x}" is "61.3% [57.9, 64.6], n = 800", of a difference "+19.0 points [17.2, 20.7]";
+    f"{x:short}" leaves n out, f"{x:cell}" the unit too. It unpacks as value, low, high.
     """
 
     value: float
@@ -59,8 +57,7 @@ class Interval:
         return "below" if self.high < reference else "not distinguishable"
 
     def __sub__(self, constant: float) -> "Interval":
-        ends = (x - constant for x in self)
-        return Interval(*ends, signed=True)
+        return Interval(*(x - constant for x in self), signed=True)
 
     def __neg__(self) -> "Interval":
         return Interval(-self.value, -self.high, -self.low, signed=True)
@@ -204,9 +201,7 @@ def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def verdict(low: np.ndarray, high: np.ndarray) -> str:
-    """Return "holds" if all intervals lie above zero, "does not hold" if one does not, or
-    "undecided".
-    """
+    """Return "holds" if all lie above zero, "does not hold" if one does not, else "undecided"."""
     if np.all(np.asarray(low) > 0):
         return "holds"
     return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"

@@ -50,10 +50,8 @@ def test_matrix_holds_count_share_interval_and_note(counted):
     matrix = shown.figure.data[0]
     assert np.array(matrix.z, float)[0] == pytest.approx([2 / 14, 0, 0, 0, 12 / 14, 0, 0], abs=1e-4)
     assert np.isnan(np.array(matrix.z, float)[1]).all()
-    _, low, high = metrics.proportion(12, 14)
     assert matrix.hovertext[0][4] == (
-        f"true Angry, predicted Sad:<br>12 of 14 faces, {12 / 14:.1%}<br>"
-        f"(95% interval {low:.1%} to {high:.1%})"
+        f"true Angry, predicted Sad:<br>12 of 14 faces,<br>{metrics.proportion(12, 14):short}"
     )
     assert matrix.hovertext[1][4] == "true Disgust, predicted Sad:<br>no faces"
     page = shown._repr_mimebundle_()["text/html"]

@@ -531,12 +531,11 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
                 before, after = after, tab.evaluate(MIDDLE, [plot.element_handle(), 6, 6])
             for true, guess in [*cells, empty]:
                 k, n = counts[true, guess], counts[true].sum()
-                share, low, high = metrics.proportion(k, n)
                 told = [
                     f"true {EMOTIONS[true]}, predicted {EMOTIONS[guess]}:",
-                    f"{k} of {n} faces, {share:.1%}",
+                    f"{k} of {n} faces,",
+                    f"{metrics.proportion(k, n):short}",
                 ]
-                told += [f"(95% interval {low:.1%} to {high:.1%})"]
                 tab.mouse.move(*tab.evaluate(MIDDLE, [plot.element_handle(), true, guess]), steps=3)
                 expect(figure.locator(".hoverlayer tspan")).to_have_text(told)
                 tab.mouse.down()
