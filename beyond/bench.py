@@ -1,5 +1,4 @@
-"""How fast: training beside a plain Keras fit and a plain PyTorch loop, and reading train.csv
-beside the original's way.
+"""How fast: training beside plain Keras and PyTorch, reading train.csv beside the original's way.
 
 All ways take turns, again and again, so that a disturbance from outside slows all of them and not
 one. What is kept are the seconds of every repetition, in results/bench/<device>-<backend>.json;
@@ -36,29 +35,19 @@ GPU = CPU | {"batches": (256, 1024), "images": 28_672}
 QUICK = CPU | {"precisions": ("float32",), "batches": (4,), "images": 8, "repeats": 2, "faces": 200}
 OURS, KERAS, TORCH, PRODUCT = "ours", "Keras fit", "PyTorch loop", "products only"
 FIRST, AGAIN, SPLIT = "ours, first time", "ours, again", "split(' ') and float"
-# Dense bfloat16 operations a second in NVIDIA's data sheets, by the exact name: other models of the
-# same chip are slower.
+# Dense bfloat16 operations a second, by NVIDIA's data sheets: other models of a chip are slower.
 PEAK = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
 GOAL = 0.69  # held-out accuracy; chapter "How fast" says which trainings end with it
-PLAIN_SGD = {"momentum": 0.9, "nesterov": True}
 
 
 def operations() -> int:
-    """Return the operations of a training step of the CNN for one image.
-
-    They are 2 a multiply-add, and 3 times those of the forward pass.
-    """
+    """Return those of a training step for one image: 2 a multiply-add, 3 times the forward pass."""
     return int(3 * 2 * complexity.layer_table(models.cnn())["multiply-adds"].sum())
 
 
 def peak(device: str, precision: str) -> float | None:
     """Return the operations a second in the device's data sheet, where it is known: see PEAK."""
     return PEAK.get(device.partition("GPU ")[2]) if precision == "mixed_bfloat16" else None
-
-
-# The ways to train. Each takes images uint8 (N, 48, 48) and labels (N,), whole batches, and returns
-# a call that learns once from all of them and returns a number that is known when the device has
-# finished. Keras's networks follow the global precision.
 
 
 def ours(images, labels, batch: int, precision: str):
@@ -77,11 +66,11 @@ def ours(images, labels, batch: int, precision: str):
 
 
 def keras_fit(images, labels, batch: int, precision: str):
-    """What most notebooks do: undistorted float images in an array, fitted with Keras's defaults."""
+    """What most notebooks do: float images in an array, not distorted, Keras's defaults."""
     plain = {name: getattr(keras.layers, name) for name in ("BatchNormalization", "MaxPooling2D")}
     with mock.patch.multiple(models, **plain):
         model = models.cnn()
-    optimizer = keras.optimizers.SGD(0.01, **PLAIN_SGD)
+    optimizer = keras.optimizers.SGD(0.01, 0.9, nesterov=True)
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
     x, y = images[..., None].astype(np.float32) / 255, np.eye(N_CLASSES, dtype=np.float32)[labels]
 
@@ -93,15 +82,12 @@ def keras_fit(images, labels, batch: int, precision: str):
 
 
 def torch_loop(images, labels, batch: int, precision: str):
-    """A plain loop in PyTorch over undistorted float images on the device.
-
-    On a CPU it runs with the fastest number of threads.
-    """
+    """A plain PyTorch loop over float images, not distorted; on a CPU with the best of threads."""
     import torch
 
     device = "cuda" if train.accelerators() else "cpu"
     network = torch_network().to(device)
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, **PLAIN_SGD)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9, nesterov=True)
     x = (torch.tensor(images, dtype=torch.float32)[:, None] / 255).to(device)
     y = torch.tensor(labels, dtype=torch.int64, device=device)
 
@@ -128,18 +114,17 @@ def torch_network():
     """Return the CNN of models.py as a torch.nn.Sequential from (n, 1, 48, 48) to logits (n, 7)."""
     from torch import nn
 
+    relu, dropout = nn.LeakyReLU(models.SLOPE), nn.Dropout(models.DROPOUT)
     layers, width = [], 1
     for filters, depth in models.CNN_BLOCKS:
         for _ in range(depth):
-            layers += [nn.Conv2d(width, filters, 3, padding=1), nn.BatchNorm2d(filters)]
-            layers += [nn.LeakyReLU(models.SLOPE)]
+            layers += [nn.Conv2d(width, filters, 3, padding=1), nn.BatchNorm2d(filters), relu]
             width = filters
-        layers += [nn.MaxPool2d(2), nn.Dropout(models.DROPOUT)]
+        layers += [nn.MaxPool2d(2), dropout]
     layers.append(nn.Flatten())
     width *= (faces.SIDE // 2 ** len(models.CNN_BLOCKS)) ** 2
     for units in models.CNN_HEAD:
-        layers += [nn.Linear(width, units), nn.BatchNorm1d(units)]
-        layers += [nn.LeakyReLU(models.SLOPE), nn.Dropout(models.DROPOUT)]
+        layers += [nn.Linear(width, units), nn.BatchNorm1d(units), relu, dropout]
         width = units
     return nn.Sequential(*layers, nn.Linear(width, N_CLASSES))
 
@@ -159,6 +144,8 @@ def products(images, labels, batch: int, precision: str):
     return multiply
 
 
+# Each takes images uint8 (N, 48, 48) and labels (N,), whole batches, and returns a call that learns
+# once from all of them and returns a number that is known when the device has finished.
 WAYS = {OURS: ours, KERAS: keras_fit, TORCH: torch_loop, PRODUCT: products}
 
 
@@ -166,17 +153,15 @@ WAYS = {OURS: ours, KERAS: keras_fit, TORCH: torch_loop, PRODUCT: products}
 
 
 def measure_steps(data: faces.Faces, precision: str, batch: int, repeats: int) -> list[dict]:
-    """Return what each way takes, all by turns: threads, first (seconds of the first call, which
-    compiles), seconds (a list).
+    """Return what each way takes, all by turns; RuntimeError where ours cannot run.
 
-    Of a way that cannot run here, "skipped" says why instead. Raises RuntimeError where ours
-    cannot.
+    Keys: threads, first (the seconds that compile), seconds (a list); or skipped: why it cannot.
     """
     rows, calls = [], []
     for way, make in WAYS.items():
         row = {"precision": precision, "batch": batch, "way": way}
         rows.append(row)
-        keras.config.set_dtype_policy(precision)
+        keras.config.set_dtype_policy(precision)  # which Keras's networks follow
         try:
             call = make(data.images, data.labels, batch, precision)
             row["threads"] = getattr(call, "threads", None)
@@ -195,37 +180,28 @@ def measure_steps(data: faces.Faces, precision: str, batch: int, repeats: int) -
 
 
 def split_load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read train.csv the original's way, float by float over split(' ').
-
-    Returns images float64 (N, 48, 48) and labels (N,).
-    """
+    """Read train.csv the original's way: images float64 (N, 48, 48) and labels (N,)."""
     table = pd.read_csv(path)
     images = np.array([[float(v) for v in row.split(" ")] for row in table["feature"]])
     return images.reshape(-1, faces.SIDE, faces.SIDE), table["label"].to_numpy()
 
 
-def our_load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read train.csv as the chapters do: images uint8 (N, 48, 48) and labels (N,)."""
-    data = faces.load(path)
-    return data.images, data.labels
-
-
 def measure_loading(count: int, repeats: int) -> dict:
-    """Time the reading of a train.csv of drawn faces, all ways by turns.
-
-    It was just written, so no disk is timed.
-    """
+    """Time all ways to read a train.csv, by turns; it was just written, so no disk is timed."""
     drawn, times = faces.drawn(count), {FIRST: [], AGAIN: [], SPLIT: []}
     features = [" ".join(map(str, image.ravel())) for image in drawn.images]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "train.csv")
         pd.DataFrame({"label": drawn.labels, "feature": features}).to_csv(path, index=False)
         for repeat, way in itertools.product(range(repeats), times):
-            read = split_load if way == SPLIT else our_load
             # a folder of its own for each repetition: there is no cache the first time
             with mock.patch.dict(os.environ, HW3_BUILD=f"{folder}/{repeat}"):
                 start = perf_counter()
-                images, labels = read(path)
+                if way == SPLIT:
+                    images, labels = split_load(path)
+                else:
+                    data = faces.load(path)
+                    images, labels = data.images, data.labels
                 times[way].append(perf_counter() - start)
             if not (np.array_equal(images, drawn.images) and np.array_equal(labels, drawn.labels)):
                 raise RuntimeError(f"{way}: the faces read are not those written")
@@ -233,30 +209,25 @@ def measure_loading(count: int, repeats: int) -> dict:
 
 
 def run(quick: bool = False, **changes) -> dict:
-    """Measure all, with changes of the sizes above, print and return it.
-
-    Unless quick, the file is written after each group.
-    """
+    """Measure all, with changes of CPU or GPU; unless quick, write the file after each group."""
     # the libraries share one GPU: none may take all its memory
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sizes = (QUICK if quick else GPU if train.accelerators() else CPU) | changes
-    load, device, backend = os.getloadavg(), train.device(), keras.backend.backend()
-    result = {"device": device, "backend": backend, "cores": os.cpu_count(), "load": load}
-    result["versions"] = runs.versions()
-    if find_spec("torch"):
-        result["versions"]["torch"] = version("torch")
+    torch = {"torch": version("torch")} if find_spec("torch") else {}
+    result = {"device": train.device(), "backend": keras.backend.backend(), "cores": os.cpu_count()}
+    result |= {"load": os.getloadavg(), "versions": runs.versions() | torch}
     result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     result |= {"images": sizes["images"], "steps": []}
     result["loading"] = measure_loading(sizes["faces"], sizes["repeats"])
-    name = re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
+    name = re.sub("[^a-z0-9]+", "-", result["device"].lower()).strip("-")
+    path = FOLDER / f"{name}-{result['backend']}.json"
     data = faces.drawn(sizes["images"])
     for precision, batch in itertools.product(sizes["precisions"], sizes["batches"]):
         result["steps"] += measure_steps(data, precision, batch, sizes["repeats"])
         if not quick:
-            text = json.dumps(result, indent=1) + "\n"
-            path = FOLDER / f"{name}-{backend}.json"
-            write_atomically(path, lambda file, text=text: file.write(text.encode()))
+            text = json.dumps(result, indent=1).encode() + b"\n"
+            write_atomically(path, lambda file, text=text: file.write(text))
         print(f"measured training: {precision}, batches of {batch}", flush=True)
     tables = table(result), loading_table(result)
     print(*(rows.to_string(index=False) for rows in tables), sep="\n\n")
@@ -268,19 +239,13 @@ def recorded() -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
 
 
-# Tables
+# What the results say
 
 
 def table(result: dict) -> pd.DataFrame:
-    """Return one row for each precision, batch and way that was measured.
-
-    images/s: median; ours is: so many times as fast as this way, by the medians; first call: how
-    much longer it took.
-    """
+    """Return one row for each precision, batch and way measured; the page explains the columns."""
     rows, our, work = [], {}, operations()
-    for step in result["steps"]:
-        if "seconds" not in step:
-            continue
+    for step in (step for step in result["steps"] if "seconds" in step):
         key = step["precision"], step["batch"]
         rates = result["images"] / np.array(step["seconds"])
         median = np.median(rates)
@@ -295,26 +260,19 @@ def table(result: dict) -> pd.DataFrame:
 
 
 def loading_table(result: dict) -> pd.DataFrame:
-    """Return one row for each way to read train.csv.
-
-    Columns: way, seconds (median), min, max, n, split takes (times as long).
-    """
+    """Return one row for each way to read train.csv; "split takes" so many times as long."""
     times = result["loading"]["seconds"]
-    split = np.median(times[SPLIT])
-    rows = []
+    rows, split = [], np.median(times[SPLIT])
     for way, v in times.items():
         rows.append((way, np.median(v), min(v), max(v), len(v), split / np.median(v)))
     return pd.DataFrame(rows, columns=["way", "seconds", "min", "max", "n", "split takes"])
 
 
 def trainings(recorded: list[runs.Run]) -> pd.DataFrame:
-    """Return one row for each recipe and network, device and number of epochs: medians over the
-    Runs, and how many reached GOAL.
+    """Return medians over the Runs of each recipe and network, device and number of epochs.
 
-    epoch: the median one, which ends with a look at the held-out faces, and images/s in it; first
-    epoch: the one that compiles. What counts for GOAL is the accuracy at the end, after precise
-    BatchNorm where a run has it, and minutes count its seconds: the best of many looks at the same
-    few faces would be too good by chance.
+    The first epoch compiles. reached: how many have GOAL at the end, after precise BatchNorm where
+    a run has it: the best of many looks at the same few faces would be too good by chance.
     """
     rows, keys = [], ["run", "device", "epochs"]
     for r in recorded:
@@ -330,13 +288,8 @@ def trainings(recorded: list[runs.Run]) -> pd.DataFrame:
     return groups.median().assign(runs=groups.size(), reached=groups["reached"].sum()).reset_index()
 
 
-# The figure
-
-
 def figure(result: dict):
-    """Draw medians, with lines from minimum to maximum: images/s of the three ways to train, and
-    seconds of reading.
-    """
+    """Draw medians and ranges of images/s of the three ways to train, and of seconds of reading."""
     import seaborn as sns
 
     from hw3 import figures  # neither is needed to measure
@@ -351,8 +304,7 @@ def figure(result: dict):
     look = {"estimator": "median", "errorbar": ("pi", 100)}
     sns.barplot(steps, x="batch", y="images/s", hue="way", saturation=1, ax=left, **look)
     left.set_title("training")
-    place = {"loc": "lower left", "bbox_to_anchor": (-0.2, 1.15)}
-    sns.move_legend(left, **place, ncols=3, title=None, fontsize=8)
+    sns.move_legend(left, "lower left", bbox_to_anchor=(-0.2, 1.15), ncols=3, title="", fontsize=8)
     look |= {"ls": "none", "color": "C3", "log_scale": True}
     sns.pointplot(read, x="seconds", y="way", ax=right, **look)
     right.set(xlabel="seconds (logarithmic)", ylabel="")
