@@ -109,7 +109,7 @@ def attention(model, images, labels, last=LAST_MAPS, batch=64) -> tuple[np.ndarr
 
 
 def averages(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean map (7, h, w) of each emotion; NaN where it has no face."""
+    """Return the mean map (7, ...) of each emotion, of maps (n, ...); NaN where it has no face."""
     means = np.full((N_CLASSES, *maps.shape[1:]), np.nan, maps.dtype)
     for e in np.unique(labels):
         means[e] = maps[labels == e].mean(0)
@@ -300,9 +300,9 @@ def heat_maps(rows: dict, names, bands: dict, note: str = "") -> Figure:
     figure, grid = panels(1.25 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
     edges = sorted({row for ends in bands.values() for row in ends})
     for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
-        look = {"cmap": "magma", "vmin": 0, "vmax": np.nanquantile(maps, 0.995)}
+        style = {"cmap": "magma", "vmin": 0, "vmax": np.nanquantile(maps, 0.995)}
         for ax, picture, name in zip(axes, maps, names, strict=True):
-            ax.imshow(picture, extent=(0, SIDE, SIDE, 0), **look)
+            ax.imshow(picture, extent=(0, SIDE, SIDE, 0), **style)
             ax.hlines(edges, 0, SIDE, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
             ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
@@ -327,8 +327,8 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
     ax.set_yticks(y, names)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
-    look = {"ncols": len(tables), "fontsize": 8}
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **look)
+    style = {"ncols": len(tables), "fontsize": 8}
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **style)
     label = f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(readings)}."
     return labeled(figure, label, note)
 
@@ -339,15 +339,15 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     present, medians = np.unique(labels), np.full((len(maps), len(names), 2), np.nan)
     for ax, (title, points), middles in zip(axes, maps.items(), medians, strict=True):
         for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
-            look = {"marker": mark, "color": f"C{e}", "label": name, "s": 16, "alpha": 0.7, "lw": 0}
-            ax.scatter(*points[labels == e].T, **look)
+            style = {"marker": mark, "color": f"C{e}", "label": name}
+            ax.scatter(*points[labels == e].T, s=16, alpha=0.7, lw=0, **style)
         for e in present:
             middles[e] = np.median(points[labels == e], 0)
         for i, j in pairs:
             ax.plot(*middles[[i, j]].T, color="0.2", lw=1)
         ax.set(xticks=[], yticks=[], title=title)
-    look = {"ncols": len(names), "fontsize": 7.5, "handletextpad": 0.1, "columnspacing": 1}
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **look)
+    style = {"ncols": len(names), "fontsize": 7.5, "handletextpad": 0.1, "columnspacing": 1}
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **style)
     box = {"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1}
     for ax, middles in zip(axes, medians, strict=True):
         name_points(ax, [(*middles[e], names[e]) for e in present], ABOVE_EACH_OTHER, bbox=box)
@@ -360,15 +360,15 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     return labeled(figure, label, note)
 
 
-def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **look) -> None:
+def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **style) -> None:
     """Write each (x, y, name) where it covers the fewest names and taken boxes (in pixels)."""
     ax.figure.draw_without_rendering()  # from here on boxes are known in pixels
-    look, taken = {"textcoords": "offset points", "fontsize": 7.5, **look}, list(taken)
+    style, taken = {"textcoords": "offset points", "fontsize": 7.5, **style}, list(taken)
     for x, y, name in named:
         texts = []
         for place in places:
             side = ("right", "center", "left")[int(np.sign(place[0])) + 1]
-            texts.append(ax.annotate(name, (x, y), place, ha=side, **look))
+            texts.append(ax.annotate(name, (x, y), place, ha=side, **style))
         boxes = [text.get_window_extent() for text in texts]
         best = int(np.argmin([box.count_overlaps(taken) for box in boxes]))
         taken.append(boxes[best])

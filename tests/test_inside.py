@@ -120,9 +120,9 @@ def lost(n=400, **shares):
 
 def test_verdicts_follow_what_is_lost():
     verdicts = {e: v[0] for e, v in inside.judge(*lost(eyes=0.5, mouth=0.1, nose=0.1)).items()}
-    assert verdicts == {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | dict.fromkeys(
-        ("Angry", "Disgust", "Surprise"), "undecided"  # without faces
-    )  # fmt: skip
+    without_faces = dict.fromkeys(("Angry", "Disgust", "Surprise"), "undecided")
+    expected = {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | without_faces
+    assert verdicts == expected
     assert {v[0] for v in inside.judge(*lost()).values()} == {"undecided"}
     found = inside.judge(*lost(mouth=0.5, nose=0.3))
     assert found["Happy"][0] == "holds"
@@ -175,14 +175,9 @@ def test_a_look_holds_all_that_the_page_shows():
         layers.Softmax(),
     )
     found = inside.look(model, rng.integers(0, 256, (21, 48, 48)).astype(np.uint8), labels, each=2)
-    shapes = {
-        name: found[name].shape
-        for name in ("cam", "gradient", "pca", "tsne", "distances", "drawn", "covered/eyes")
-    }
-    assert shapes == {
-        "cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2),
-        "distances": (7, 7), "drawn": (14,), "covered/eyes": (21,),
-    }  # fmt: skip
+    shapes = {"cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2)}
+    shapes |= {"distances": (7, 7), "drawn": (14,), "covered/eyes": (21,)}
+    assert {name: found[name].shape for name in shapes} == shapes
     table = inside.pair_distances(found)
     assert table["claimed"].sum() == len(inside.claimed_pairs()) == 6
     assert {"Sad", "Neutral"} in [
