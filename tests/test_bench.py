@@ -16,6 +16,7 @@ import pytest
 from beyond import bench
 from hw3 import faces, models, recipes, runs
 from hw3.disk import ROOT, build_dir
+from hw3.metrics import N_CLASSES
 
 needs_torch = pytest.mark.skipif(
     find_spec("torch") is None,
@@ -228,7 +229,7 @@ def test_the_network_in_torch_is_the_cnn():
     assert [k for k in kernels if len(k) > 1] == [
         tuple(w.shape) for w in cnn.trainable_weights if len(w.shape) > 1
     ]
-    assert network(torch.zeros(2, 1, 48, 48)).shape == (2, models.CLASSES)
+    assert network(torch.zeros(2, 1, 48, 48)).shape == (2, N_CLASSES)
 
 
 @pytest.mark.parametrize("way", [bench.OURS, bench.KERAS])
@@ -301,12 +302,10 @@ def test_loading_leaves_the_build_folder_alone(monkeypatch):
 
 def fake(seed, seconds, accuracy):
     recipe = recipes.recipe("cnn", "full", "modern", epochs=len(seconds), batch=100, seed=seed)
-    made = dict.fromkeys(("data", "fingerprint", "date"), "")
+    about = dict.fromkeys(("data", "fingerprint", "date"), "") | {"device": "CPU", "versions": {}}
+    about |= {"seconds": sum(seconds), "epoch_seconds": seconds, "trained_on": 1050}
     history = {"val_accuracy": accuracy}
-    return runs.Run(
-        network="cnn", recipe=recipe, trained_on=1050, history=history, predictions={}, versions={}, device="CPU",
-        seconds=sum(seconds), epoch_seconds=seconds, **made,
-    )  # fmt: skip
+    return runs.Run(network="cnn", recipe=recipe, history=history, predictions={}, **about)
 
 
 def test_trainings_are_summed_up_by_medians_over_seeds():

@@ -1,6 +1,4 @@
-"""What the network looks at, on networks so small that one can say what they look at, on every
-backend.
-"""
+"""What the network looks at, on networks so small that one can say what they look at."""
 
 import os
 
@@ -96,13 +94,13 @@ def test_only_covering_the_mouth_matters_to_a_reader_of_mouths():
     assert (covered[:, :33] == image[:, :33]).all()
     assert (image[0, 36:40] == 200).all()  # untouched
     found = inside.occlusion(mouth_reader(), image)
-    assert {name: labels.tolist() for name, labels in found.items()} == {
-        "nothing": [HAPPY, NEUTRAL], "eyes": [HAPPY, NEUTRAL], "nose": [HAPPY, NEUTRAL], "mouth": [NEUTRAL, NEUTRAL],
-    }  # fmt: skip
+    right = {name: [HAPPY, NEUTRAL] for name in ("nothing", "eyes", "nose")}
+    answers = {name: labels.tolist() for name, labels in found.items()}
+    assert answers == right | {"mouth": [NEUTRAL, NEUTRAL]}
 
 
-def test_predictions_follow_the_action_units():
-    found = inside.predictions()
+def test_units_by_band_follow_the_action_units():
+    found = inside.units_by_band()
     assert found["Sad"] == {"eyes": 2, "nose": 0, "mouth": 1}  # 1 and 4; 15
     assert found["Happy"] == {"eyes": 0, "nose": 1, "mouth": 1}  # 6, the cheeks; 12
     assert "Neutral" not in found
@@ -122,9 +120,9 @@ def lost(n=400, **shares):
 
 def test_verdicts_follow_what_is_lost():
     verdicts = {e: v[0] for e, v in inside.judge(*lost(eyes=0.5, mouth=0.1, nose=0.1)).items()}
-    assert verdicts == {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | dict.fromkeys(
-        ("Angry", "Disgust", "Surprise"), "undecided"  # without faces
-    )  # fmt: skip
+    without_faces = dict.fromkeys(("Angry", "Disgust", "Surprise"), "undecided")
+    expected = {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | without_faces
+    assert verdicts == expected
     assert {v[0] for v in inside.judge(*lost()).values()} == {"undecided"}
     found = inside.judge(*lost(mouth=0.5, nose=0.3))
     assert found["Happy"][0] == "holds"
@@ -177,16 +175,11 @@ def test_a_look_holds_all_that_the_page_shows():
         layers.Softmax(),
     )
     found = inside.look(model, rng.integers(0, 256, (21, 48, 48)).astype(np.uint8), labels, each=2)
-    shapes = {
-        name: found[name].shape
-        for name in ("cam", "gradient", "pca", "tsne", "distances", "drawn", "covered/eyes")
-    }
-    assert shapes == {
-        "cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2),
-        "distances": (7, 7), "drawn": (14,), "covered/eyes": (21,),
-    }  # fmt: skip
-    table = inside.apart(found)
-    assert table["claimed"].sum() == len(inside.claimed()) == 6
+    shapes = {"cam": (7, 12, 12), "gradient": (7, 48, 48), "pca": (14, 2), "tsne": (14, 2)}
+    shapes |= {"distances": (7, 7), "drawn": (14,), "covered/eyes": (21,)}
+    assert {name: found[name].shape for name in shapes} == shapes
+    table = inside.pair_distances(found)
+    assert table["claimed"].sum() == len(inside.claimed_pairs()) == 6
     assert {"Sad", "Neutral"} in [
         set(pair.split()[::2]) for pair in table[table["claimed"]]["pair"]
     ]
@@ -201,7 +194,7 @@ def test_the_cnn_has_the_layers_that_are_asked():
 
 def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
     about, found = inside.recorded()
-    remedy = "run python -m hw3 inside --data fer2013.csv"
+    remedy = "run python -m beyond inside --data fer2013.csv"
     assert about["weights"] == digest(runs.SMALL.read_bytes()), (
         f"the recorded weights are others now: {remedy}"
     )
