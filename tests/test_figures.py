@@ -142,4 +142,4 @@ def test_lines_and_intervals_stand_side_by_side_on_axes_that_are_given():
     assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
     assert [list(line.get_ydata()) for line in left.lines] == table.T.to_numpy().tolist()
     assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
-    assert "highest is a with 50.0% (40.0% to 60.0%)" in figure.get_label()
+    assert "highest is a with 50.0% [40.0, 60.0]" in figure.get_label()
