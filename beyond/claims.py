@@ -3,8 +3,8 @@
 An exact claim is a list of numbers: it holds if every one, as stated, equals what is computed here,
 else it does not hold. A sampled claim has statistics, each a difference of shares with an interval,
 that must all be positive; `metrics.decide` gives the verdict. TESTS counts the statistics of all
-sampled claims, and every interval is at the level `metrics.bonferroni(TESTS)`, so that all verdicts on one
-set of runs are right together in 95 of 100 cases. A new claim is one more entry of CLAIMS.
+sampled claims, and every interval is at the level `metrics.bonferroni(TESTS)`, so that all verdicts
+on one set of runs are right together in 95 of 100 cases. A new claim is one more entry of CLAIMS.
 """
 
 import itertools

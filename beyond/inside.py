@@ -154,7 +154,7 @@ def units_by_band() -> dict[str, dict[str, int]]:
     return {e: {band: mine.count(band) for band in BANDS} for e, mine in bands.items() if mine}
 
 
-def judge(labels, predicted: dict[str, np.ndarray], level: float = 0.95) -> dict[str, tuple]:
+def judge(labels, predicted: dict[str, np.ndarray]) -> dict[str, tuple]:
     """Test that covering a band with the most action units costs more than one with fewer.
 
     Returns `metrics.decide` of each emotion: verdict, the pair of bands that decides, and how many
@@ -165,7 +165,7 @@ def judge(labels, predicted: dict[str, np.ndarray], level: float = 0.95) -> dict
         emotion: [(a, b) for a, b in permutations(n, 2) if n[a] == max(n.values()) > n[b]]
         for emotion, n in units_by_band().items()
     }
-    level = 1 - (1 - level) / sum(map(len, pairs.values()))
+    level = metrics.bonferroni(sum(map(len, pairs.values())))
     verdicts = {}
     for emotion, bands in pairs.items():
         rows = labels == EMOTIONS.index(emotion)
