@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from hw3 import complexity, faces, models, recipes, runs, train
+from hw3 import complexity, faces, machine, models, recipes, runs, train
 from hw3.complexity import seconds
 from hw3.disk import ROOT, write_atomically
 
@@ -101,7 +101,7 @@ def torch_loop(images, labels, batch: int, precision: str):
     """
     import torch
 
-    device = "cuda" if train.accelerators() else "cpu"
+    device = "cuda" if machine.accelerators() else "cpu"
     network = torch_network().to(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01, **PLAIN_SGD)
     x = (torch.tensor(images, dtype=torch.float32)[:, None] / 255).to(device)
@@ -160,7 +160,7 @@ def products(images, labels, batch: int, precision: str):
     """The ceiling: as many operations as learning takes, to within 2%, all in products of large
     square matrices.
     """
-    half, side = len(images) * operations() / 2, 8192 if train.accelerators() else 2048
+    half, side = len(images) * operations() / 2, 8192 if machine.accelerators() else 2048
     count = max(1, round(half / side**3))
     side = 16 * round((half / count) ** (1 / 3) / 16)
     x = ops.cast(keras.random.normal((side, side)), precision.removeprefix("mixed_"))
@@ -251,16 +251,16 @@ def run(quick: bool = False, **changes) -> dict:
     )  # the libraries share one GPU: none may take all its memory
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sizes, load = (
-        (QUICK if quick else GPU if train.accelerators() else CPU) | changes,
+        (QUICK if quick else GPU if machine.accelerators() else CPU) | changes,
         os.getloadavg(),
     )
     result = {
-        "device": train.device(),
+        "device": machine.device(),
         "backend": keras.backend.backend(),
         "cores": os.cpu_count(),
         "load": load,
     }
-    result["versions"] = runs.versions() | (
+    result["versions"] = machine.versions() | (
         {"torch": version("torch")} if find_spec("torch") else {}
     )
     result |= {

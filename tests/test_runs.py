@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from beyond import ablation
-from hw3 import faces, models, runs, train
+from hw3 import faces, models, runs, train, weights
 from hw3.recipes import Recipe
 from hw3.runs import Run
 
@@ -96,7 +96,7 @@ def test_all_seeds_of_a_recorded_run_follow_one_recipe():
 def test_recorded_runs_are_small_and_hold_no_pictures():
     files = [p for p in runs.RECORDED.rglob("*") if p.is_file()]
     assert {p.name for p in files} <= {"run.json", "history.csv", "predictions.npz", "cnn.npz"}
-    assert sum(p.stat().st_size for p in files if p != runs.SMALL) < 3e6
+    assert sum(p.stat().st_size for p in files if p != weights.SMALL) < 3e6
     for path in (p for p in files if p.name == "predictions.npz"):
         with np.load(path, allow_pickle=False) as saved:
             assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), (
@@ -122,19 +122,19 @@ def test_recorded_labels_are_those_of_fer2013(folder):
 
 
 def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
-    assert runs.SMALL.stat().st_size < 8e6
-    model, about = runs.load_small()
+    assert weights.SMALL.stat().st_size < 8e6
+    model, about = weights.load_small()
     assert model.count_params() == 6_040_327
     assert about["hits"] - about["hits in one byte"] <= 0.003 * about["n"]
 
 
 def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     model = models.cnn()
-    runs.save_small(model, {"architecture": "original"})
-    again, about = runs.load_small()
+    weights.save_small(model, {"architecture": "original"})
+    again, about = weights.load_small()
     assert about == {"architecture": "original"}
-    assert runs.SMALL.stat().st_size < 8e6
+    assert weights.SMALL.stat().st_size < 8e6
     for before, after in zip(model.get_weights(), again.get_weights(), strict=True):
         step = (
             np.abs(before).max(axis=tuple(range(before.ndim - 1))) / 127 if before.ndim > 1 else 0
@@ -143,12 +143,12 @@ def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
 
 
 def test_missing_or_damaged_weights_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     with pytest.raises(FileNotFoundError, match="first run python -m hw3 record modern-cnn"):
-        runs.load_small()
-    runs.SMALL.write_bytes(b"PK half a file")
+        weights.load_small()
+    weights.SMALL.write_bytes(b"PK half a file")
     with pytest.raises(ValueError, match="damaged"):
-        runs.load_small()
+        weights.load_small()
 
 
 def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
