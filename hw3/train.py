@@ -26,10 +26,8 @@ from hw3.runs import Run
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
-# Faces predicted at once, on a CPU and on a GPU: whole batches, so that one compiled step serves
-# all. So few faces as ONE_BATCH are predicted alone instead, in a batch of their own size.
-PREDICTION_BATCH = (128, 1024)
-ONE_BATCH = 16
+PREDICTION_BATCH = (128, 1024)  # on a CPU and on a GPU: one compiled step serves all faces
+ONE_BATCH = 16  # so few faces are predicted at once, not as part of so large a batch
 SAVE_EVERY = 20.0  # seconds between saves of the state, each of which takes a second
 
 
@@ -38,11 +36,11 @@ def train(
 ) -> tuple[Run, keras.Model]:
     """Train the network called name ("cnn" or "dnn"); return its Run and the trained network.
 
-    An epoch leaves out the faces that do not fill a last batch, other ones each time. With a
-    path the state is saved there after an epoch, at most every SAVE_EVERY seconds, and a training
-    that finds a saved state goes on from it. What is fitted may be in less than full
-    precision and on several devices; the network that predicts is neither. Raises FacesError where
-    the faces are too few and ValueError where the loss is not a number any more.
+    An epoch leaves out the faces that do not fill a last batch, other ones each time. With a path
+    the state is saved there after an epoch, at most every SAVE_EVERY seconds, and a training that
+    finds a saved state goes on from it. What is fitted may be in less than full precision and on
+    several devices; the network that predicts is neither. Raises FacesError where the faces are too
+    few and ValueError where the loss is not a number any more.
     """
     learn, held = split(faces, recipe)
     batch = min(recipe.batch, len(learn))
@@ -52,15 +50,18 @@ def train(
     network = build()
     logits = without_softmax(network)
     with devices():
-        with precision(recipe.dtype):
+        keras.config.set_dtype_policy(recipe.dtype)
+        try:
             fitted = build()
             model = trainer(fitted, faces.images, recipe, recipe.epochs * steps)
+        finally:
+            keras.config.set_dtype_policy("float32")
         model.optimizer.build(model.trainable_variables)
-    labels = one_hot(faces.labels)
+    labels, held_out = one_hot(faces.labels), (faces.images[held], faces.labels[held])
     history, seconds = checkpoint.resume(path, model)
     if recipe.first_step and not seconds:
         oversized_step(model, learn[:batch], labels, recipe)
-    bar, saved = kind_of_bar(verbose), time.perf_counter()
+    bar, saved = progress(verbose), time.perf_counter()
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
         rng = np.random.default_rng((recipe.seed, epoch))
@@ -69,7 +70,7 @@ def train(
             options = {"initial_epoch": epoch, "epochs": recipe.epochs, "verbose": bar}
             reached = fit_epoch(model, rows, labels, batch, **options)
         network.set_weights(fitted.get_weights())
-        reached |= judge(logits, faces.images[held], faces.labels[held], recipe.loss)
+        reached |= judge(logits, *held_out, recipe.loss)
         both = reached["loss"] + reached["val_loss"]
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
@@ -84,11 +85,12 @@ def train(
             checkpoint.save(path, model, history, seconds)
             saved = time.perf_counter()
     network.set_weights(fitted.get_weights())
-    final, start = {}, time.perf_counter()
+    final = {}
     if recipe.precise_norm:
+        start = time.perf_counter()
         rows = np.random.default_rng(recipe.seed).permutation(learn)
         precise_norm(network, faces.images[rows], batch)
-        final = judge(logits, faces.images[held], faces.labels[held], recipe.loss)
+        final = judge(logits, *held_out, recipe.loss)
         final["seconds"] = time.perf_counter() - start
         if verbose:
             what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
@@ -147,16 +149,6 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
     return (labels[:, None] == np.arange(CLASSES)).astype(np.float32)
 
 
-@contextlib.contextmanager
-def precision(policy: str):
-    """Build layers under a dtype policy of Keras, then under float32 again."""
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-
 def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int) -> keras.Model:
     """Return the compiled model that is fitted, sharing the network's weights.
 
@@ -175,10 +167,10 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
     rows = keras.Input((), dtype="int32")
     outputs = core(Distortion(recipe)(Stored(images)(rows)))
     model = keras.Model(rows, layers.Activation("linear", dtype="float32")(outputs))
-    # Keras would make a metric of its name alone in the first step, which is then traced twice;
-    # several steps a call let Python stay ahead of a GPU
+    # of a metric's name alone Keras would make it in the first step, which is then traced twice
     metrics = [keras.metrics.CategoricalAccuracy("accuracy")]
-    calls = {"jit_compile": JIT, "steps_per_execution": 8 if JIT and machine.accelerators() else 1}
+    ahead = 8 if JIT and machine.accelerators() else 1  # so that Python stays ahead of the GPU
+    calls = {"jit_compile": JIT, "steps_per_execution": ahead}
     model.compile(optimizer(recipe, steps), loss, metrics=metrics, **calls)
     return model
 
@@ -243,7 +235,7 @@ def oversized_step(model: keras.Model, rows: np.ndarray, labels: np.ndarray, rec
     model.optimizer.learning_rate = recipe.learning_rate
 
 
-def kind_of_bar(verbose: int) -> int:
+def progress(verbose: int) -> int:
     """Return Keras's verbose: a moving bar (1) only for a person who watches a slow training."""
     watched = sys.stdout.isatty() or "ipykernel" in sys.modules
     return 2 if verbose and (machine.accelerators() or not watched) else verbose

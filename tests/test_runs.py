@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import DEFAULT, Mock
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from beyond import ablation
-from hw3 import faces, models, runs, train, weights
+from hw3 import faces, machine, models, runs, train, weights
 from hw3.recipes import Recipe
 from hw3.runs import Run
 
@@ -208,6 +209,39 @@ def test_a_recording_sorts_rows_and_rounds_what_no_page_shows(tmp_path, monkeypa
     )
 
 
+def test_a_page_says_which_runs_it_shows(capsys):
+    def run(profile, date):
+        recipe = Recipe(profile=profile)
+        return replace(made_up(np.eye(7)[[0]]), recipe=recipe, device="CPU A", date=date)
+
+    dates = [("full", "2026-01-03T03:04:05"), ("cpu", "2026-01-02T03:04:05"), ("cpu", "2026-01-02")]
+    recorded = [run(profile, date) for profile, date in dates]
+    runs.head(recorded)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["recorded"] == {
+        "data": ["FER2013"],
+        "profile": ["cpu", "full"],
+        "device": ["CPU A"],
+        "date": ["2026-01-02", "2026-01-03"],
+    }
+    today = datetime.now(UTC).date().isoformat()
+    own = {"data": [], "profile": [], "device": [machine.device()], "date": [today]}
+    assert facts["own"] == own
+    runs.head(own=[run("smoke", "2026-02-01T03:04:05")])
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    empty = {name: [] for name in own}
+    own = {"data": ["FER2013"], "profile": ["smoke"], "device": ["CPU A"], "date": ["2026-02-01"]}
+    assert json.loads(out) == {"recorded": empty, "own": own}
+
+
+def test_a_page_without_keras_was_made_on_the_cpu():
+    code = "from hw3 import runs, trained, weights; runs.head()"
+    command, options = [sys.executable, "-c", code], {"capture_output": True, "check": True}
+    out = subprocess.run(command, cwd=runs.ROOT, **options).stdout
+    assert json.loads(out)["own"]["device"] == ["CPU"]
+
+
 def test_networks_that_learned_from_public_test_are_not_ranked_by_it():
     right, wrong = made_up(np.eye(7)[[0]], 1), made_up(np.eye(7)[[1]], 0)
     assert runs.rank(right) < runs.rank(wrong)
@@ -293,7 +327,8 @@ def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
 
 def test_folders_of_the_environment_hold_in_any_working_folder(tmp_path):
     (tmp_path / "below").mkdir()
-    code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; print(build_dir()); print(os.environ['HW3_DATA'])"
+    code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; "
+    code += "print(build_dir()); print(os.environ['HW3_DATA'])"
     env = os.environ | {
         "HW3_BUILD": "made",
         "HW3_DATA": "below/faces",

@@ -509,9 +509,11 @@ import numpy as np, sys
 from hw3 import faces, recipes, runs, train, trained
 train.SAVE_EVERY = 0
 rng = np.random.default_rng(0)
-few = faces.Faces(rng.integers(0, 255, (200, 48, 48)).astype(np.uint8), rng.integers(0, 7, 200).astype(np.uint8),
-                  np.zeros(200, np.uint8), "test faces", "made by the tests")
-recipe = recipes.Recipe(epochs=4, schedule="cosine", batch=20, train_cap=80, shear=0, zoom=0, tests=False)
+images = rng.integers(0, 255, (200, 48, 48)).astype(np.uint8)
+labels, part = rng.integers(0, 7, 200).astype(np.uint8), np.zeros(200, np.uint8)
+few = faces.Faces(images, labels, part, "test faces", "made by the tests")
+changes = dict(epochs=4, schedule="cosine", batch=20, train_cap=80)
+recipe = recipes.Recipe(**changes, shear=0, zoom=0, tests=False)
 print(runs.run_folder("dnn", few, recipe).with_suffix(".checkpoint.npz"), flush=True)
 import json
 for fresh in json.loads(sys.argv[1]):
@@ -564,15 +566,18 @@ from hw3.__main__ import join_hosts
 import keras
 join_hosts()
 rng = np.random.default_rng(0)
-few = faces.Faces(rng.integers(0, 255, (300, 48, 48)).astype(np.uint8), rng.integers(0, 7, 300).astype(np.uint8),
-                  np.zeros(300, np.uint8), "test faces", "made by the tests")
+images = rng.integers(0, 255, (300, 48, 48)).astype(np.uint8)
+labels, part = rng.integers(0, 7, 300).astype(np.uint8), np.zeros(300, np.uint8)
+few = faces.Faces(images, labels, part, "test faces", "made by the tests")
 made, trainer = [], train.trainer
 train.trainer = lambda *a: made.append(trainer(*a)) or made[-1]
 changes = {"epochs": 2, "batch": 30, "train_cap": 90, "views": 1, "precise_norm": True}
-recipe = recipes.recipe("dnn", "full", "modern", learning_rate=0.01, **changes)  # at 0.1 float error grows step by step
+changes["learning_rate"] = 0.01  # at 0.1 float error grows step by step
+recipe = recipes.recipe("dnn", "full", "modern", **changes)
 run, _ = train.train("dnn", few, recipe, verbose=0)
 shards = {len(v.value.sharding.device_set) for v in made[0].trainable_variables}
-print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.history | {"final": run.final["val_loss"]}]))
+history = run.history | {"final": run.final["val_loss"]}
+print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), history]))
 """
 
 
