@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from hw3 import complexity, faces, models, recipes, runs, train
+from hw3 import complexity, faces, machine, models, recipes, runs, train
 from hw3.complexity import seconds
 from hw3.disk import ROOT, write_atomically
 from hw3.metrics import N_CLASSES
@@ -85,7 +85,7 @@ def torch_loop(images, labels, batch: int, precision: str):
     """A plain PyTorch loop over float images, not distorted; on a CPU with the best of threads."""
     import torch
 
-    device = "cuda" if train.accelerators() else "cpu"
+    device = "cuda" if machine.accelerators() else "cpu"
     network = torch_network().to(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9, nesterov=True)
     x = (torch.tensor(images, dtype=torch.float32)[:, None] / 255).to(device)
@@ -131,7 +131,7 @@ def torch_network():
 
 def products(images, labels, batch: int, precision: str):
     """The ceiling: as many operations as learning takes, to within 2%, in large matrix products."""
-    half, side = len(images) * operations() / 2, 8192 if train.accelerators() else 2048
+    half, side = len(images) * operations() / 2, 8192 if machine.accelerators() else 2048
     count = max(1, round(half / side**3))
     side = 16 * round((half / count) ** (1 / 3) / 16)
     x = ops.cast(keras.random.normal((side, side)), precision.removeprefix("mixed_"))
@@ -213,10 +213,14 @@ def run(quick: bool = False, **changes) -> dict:
     # the libraries share one GPU: none may take all its memory
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    sizes = (QUICK if quick else GPU if train.accelerators() else CPU) | changes
+    sizes = (QUICK if quick else GPU if machine.accelerators() else CPU) | changes
     torch = {"torch": version("torch")} if find_spec("torch") else {}
-    result = {"device": train.device(), "backend": keras.backend.backend(), "cores": os.cpu_count()}
-    result |= {"load": os.getloadavg(), "versions": runs.versions() | torch}
+    result = {
+        "device": machine.device(),
+        "backend": keras.backend.backend(),
+        "cores": os.cpu_count(),
+    }
+    result |= {"load": os.getloadavg(), "versions": machine.versions() | torch}
     result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     result |= {"images": sizes["images"], "steps": []}
     result["loading"] = measure_loading(sizes["faces"], sizes["repeats"])

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from beyond import audit
-from hw3 import complexity, metrics, original, pca, runs
+from hw3 import complexity, metrics, original, pca, runs, trained
 from hw3.faces import ANGRY, COUNTS, DISGUST, EMOTIONS, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
 from hw3.metrics import Interval
 from hw3.recipes import recipe
@@ -59,8 +59,8 @@ def with_new(run: Run) -> Run:
 def own(faces, profile: str) -> Evidence:
     """Return the reader's own runs on their held-out faces; what is not on disk is trained."""
     recipes = [recipe("dnn", profile, loss=loss) for loss in ("stable", "clipped")]
-    dnns = [runs.obtain("dnn", faces, each) for each in recipes]
-    cnn = runs.obtain("cnn", faces, recipe("cnn", profile))
+    dnns = [trained.obtain("dnn", faces, each) for each in recipes]
+    cnn = trained.obtain("cnn", faces, recipe("cnn", profile))
     by_loss = dict(zip(LOSSES, dnns, strict=True))
     return Evidence(cnn, dnns[0], cnn, by_loss, "held-out", "held-out")
 

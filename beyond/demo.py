@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from IPython.display import HTML
 
-from hw3 import runs
+from hw3 import weights
 from hw3.disk import build_dir, write_atomically
 from hw3.faces import EMOTIONS
 from hw3.sources import drawn
@@ -33,14 +33,14 @@ def pack(model) -> tuple[list[list], bytes]:
     A convolution or dense layer has the shape of its kernel as numbers, a LeakyReLU its slope.
     Normalization is folded into the layer before it: it only scales and shifts outputs. The weights
     are float32, the scale and then the bias of each output of each layer, followed by all kernels
-    as int8 (`runs.one_byte`). Raises ValueError for a layer that the page cannot run.
+    as int8 (`weights.one_byte`). Raises ValueError for a layer that the page cannot run.
     """
     steps, vectors, kernels = [], [], []
     for layer in model.layers:
         kind = type(layer).__name__
         if kind in ("Conv2D", "Dense"):
             kernel, bias = layer.get_weights()
-            whole, scale = runs.one_byte(kernel)
+            whole, scale = weights.one_byte(kernel)
             steps.append([kind, *kernel.shape])
             vectors += [scale.ravel(), bias]
             kernels.append(whole.tobytes())

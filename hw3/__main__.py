@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hw3 import faces, metrics, recipes, runs
+from hw3 import faces, metrics, recipes, runs, trained, weights
 from hw3.commands import DATA, FRESH, PROFILE, Commands, option, profile
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
@@ -70,7 +70,7 @@ def train(options) -> None:
     """Train a network, unless its run is on disk already, or go on with an interrupted training."""
     join_hosts()
     recipe = chosen(options, options.network)
-    report(runs.obtain(options.network, faces.find(options.data), recipe, options.fresh))
+    report(trained.obtain(options.network, faces.find(options.data), recipe, options.fresh))
 
 
 def evaluate(options) -> None:
@@ -127,10 +127,10 @@ def predict(options) -> None:
         ids, images = faces.parse_test(options.files[0])
     if options.network:
         recipe = chosen(options, options.network)
-        model = runs.load_model(options.network, faces.find(options.data), recipe)
+        model = weights.load_model(options.network, faces.find(options.data), recipe)
         print(f"{options.network}, recipe {recipe.name} ({recipe.profile})")
     else:
-        model, about = runs.load_small()
+        model, about = weights.load_small()
         print(f"recorded CNN: {about['label']}")
     probabilities = train.predict(model, images, recipe.views if options.network else 1)
     if not pictures:
@@ -178,7 +178,7 @@ def record(options) -> None:
     alike = [run for run in earlier if replace(run.recipe, seed=first) == wanted[0]]
     best = min(map(runs.rank, alike), default=(1, 0))
     for recipe in wanted:  # one by one, so that nothing is lost where a later one is broken off
-        run = runs.obtain(network, data, recipe)
+        run = trained.obtain(network, data, recipe)
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
@@ -195,13 +195,13 @@ def keep_weights(run: runs.Run, data: faces.Faces) -> None:
     """Record a CNN's weights in one byte each, and print what that costs on PublicTest."""
     from hw3 import train
 
-    model, public = runs.load_model("cnn", data, run.recipe), data.only("PublicTest")
+    model, public = weights.load_model("cnn", data, run.recipe), data.only("PublicTest")
     about = {"label": run.label(), "architecture": run.recipe.architecture}
     about |= {"part": "PublicTest", "n": len(public)}
-    for name, network in (("hits", model), ("hits in one byte", runs.rounded(model))):
+    for name, network in (("hits", model), ("hits in one byte", weights.rounded(model))):
         predicted = train.predict(network, public.images).argmax(1)
         about[name] = int((predicted == public.labels).sum())
-    runs.save_small(model, about)
+    weights.save_small(model, about)
     hits = f"{about['hits']:,} of {len(public):,} right, in one byte {about['hits in one byte']:,}"
     print(f"weights of seed {run.recipe.seed}: PublicTest {hits}")
 

@@ -1,42 +1,40 @@
-"""Runs on disk: the key of a run, save and load; the recorded runs.
+"""Runs on disk: the key of a run, save and load; what a page says of its runs; the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
 
-    run.json           recipe, data, versions, device, seconds; written last, with the checksums of the other files
-    history.csv        one row an epoch: accuracy and loss on the training images, val_ ones on the held-out images
-    predictions.npz    of each predicted part the rows (as steps from one to the next), true labels and probabilities, no pickles
+    run.json           recipe, data, versions, device, seconds, and the checksums of the other files
+    history.csv        a row an epoch: accuracy and loss, val_ ones on the held-out images
+    predictions.npz    of each predicted part the rows (as steps from one to the next), true labels
+                       and probabilities, no pickles
     model.weights.h5   the trained weights
 
 A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with
 `-seed<n>` for seeds other than 0), with probabilities as float16, rounded histories and no weights.
-`cnn.npz` beside them has the weights of the best "modern" CNN.
 """
 
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
+from hw3 import machine
+from hw3.disk import ROOT, build_dir, digest
 from hw3.recipes import Recipe, recipe
 
-SOURCES = ("models.py", "train.py")  # the code that decides a run, beside the recipe and the faces
+# the code that decides a run, beside the recipe and the faces
+SOURCES = ("checkpoint.py", "layers.py", "models.py", "train.py")
 RECORDED = ROOT / "results" / "fer2013"
-SHOWN = {
-    "recorded": [],
-    "own": [],
-}  # the Runs that this process has used: the head of a page names them
-NOT_TRAINED = "no trained {network} for these faces and this recipe: first run python -m hw3 train {network}, same options"
+SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
+FER2013 = 35_887  # faces
+FINGERPRINT = "79c8c790bec80c02"  # of all of them in the order of fer2013.csv
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,8 @@ class Run:
     seconds: float
     epoch_seconds: list[float]
     date: str
-    final: dict[str, float] = field(
-        default_factory=dict
-    )  # the same val_ values after "precise_norm", where the recipe has it
-    # what a person must know of this run beside all that; printed where the recorded runs are
-    # listed
-    note: str = ""
+    final: dict[str, float] = field(default_factory=dict)  # val_ values after "precise_norm"
+    note: str = ""  # what else a person must know; printed where the recorded runs are listed
 
     def predicted(self, part: str = "held-out") -> tuple[np.ndarray, np.ndarray]:
         """Return the true and the predicted labels (n,) of a part."""
@@ -78,252 +72,143 @@ class Run:
         return int((labels == predicted).sum()), len(labels)
 
     def label(self) -> str:
-        """Return what every figure of results says of its run: data, recipe, profile, images,
-        epochs, device.
-        """
-        r = self.recipe
-        return f"{self.data}, recipe {r.name}, profile {r.profile}, {self.trained_on:,} images x {r.epochs} epochs, {self.device}"
+        """Return what every figure of results says of its run."""
+        recipe, size = self.recipe, f"{self.trained_on:,} images x {self.recipe.epochs} epochs"
+        how = f"recipe {recipe.name}, profile {recipe.profile}"
+        return f"{self.data}, {how}, {size}, {self.device}"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that decide a result: Python, Keras, its backend, NumPy. Imports none of
-    them.
-    """
-    return {
-        "python": platform.python_version(),
-        **{p: version(p) for p in ("keras", os.environ["KERAS_BACKEND"], "numpy")},
-    }
-
-
-def key(network: str, fingerprint: str, recipe: Recipe, software: dict[str, str]) -> str:
+def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:
     """Return the key of a run: it changes with everything that decides the result."""
-    decides = {
-        "network": network,
-        "data": fingerprint,
-        "recipe": asdict(recipe),
-        "versions": software,
-    }
-    return digest(
-        json.dumps(decides, sort_keys=True).encode(),
-        *((ROOT / "hw3" / s).read_bytes() for s in SOURCES),
-    )
+    decides = {"network": network, "data": fingerprint, "recipe": asdict(recipe)}
+    text = json.dumps(decides | {"versions": versions}, sort_keys=True)
+    return digest(text.encode(), *((ROOT / "hw3" / name).read_bytes() for name in SOURCES))
 
 
-def save(
-    run: Run,
-    folder: Path,
-    write_weights: Callable[[str], None] | None = None,
-    precision: type = np.float32,
-) -> None:
-    """Write a run into a folder that appears whole or not at all; write_weights(path) adds the
-    trained weights.
+def run_folder(network: str, faces, recipe: Recipe) -> Path:
+    """Return the folder of the run of a network on faces by a recipe, whether it exists or not."""
+    name = key(network, faces.fingerprint, recipe, machine.versions())
+    return build_dir() / "runs" / f"{network}-{recipe.profile}-{name}"
 
-    precision is the type of the saved probabilities. run.json states the accuracies, so that people
-    see them there.
+
+def save(run: Run, folder: Path, write_weights: Callable | None = None, precision=np.float32):
+    """Write a run into a folder that appears whole or not at all.
+
+    write_weights(path) adds the trained weights; precision is the type of the saved probabilities.
+    run.json states the accuracies, so that people see them there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        temporary = Path(name)
-        pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False)
-        arrays = {}
-        for part, (rows, labels, probabilities) in run.predictions.items():
-            arrays[f"{part}/steps"] = np.diff(
-                rows.astype(np.uint32), prepend=np.uint32(0)
-            )  # mostly 1, which takes no room
-            arrays[f"{part}/labels"], arrays[f"{part}/probabilities"] = (
-                labels.astype(np.uint8),
-                probabilities.astype(precision),
-            )
-        np.savez_compressed(temporary / "predictions.npz", **arrays)
+        made, arrays, hits = Path(name), {}, {}
+        pd.DataFrame(run.history).to_csv(made / "history.csv", index=False)
+        for part, (rows, labels, p) in run.predictions.items():
+            labels, p = labels.astype(np.uint8), p.astype(precision)
+            steps = np.diff(rows.astype(np.uint32), prepend=np.uint32(0))  # mostly 1: no room
+            arrays |= {f"{part}/steps": steps, f"{part}/labels": labels, f"{part}/probabilities": p}
+            hits[part] = [int((p.argmax(1) == labels).sum()), len(labels)]
+        np.savez_compressed(made / "predictions.npz", **arrays)
         if write_weights:
-            write_weights(str(temporary / "model.weights.h5"))
-        about = {k: v for k, v in vars(run).items() if k not in ("history", "predictions")} | {
-            "recipe": asdict(run.recipe)
-        }
-        right = {
-            part: arrays[f"{part}/probabilities"].argmax(1) == arrays[f"{part}/labels"]
-            for part in run.predictions
-        }
-        about["hits"] = {part: [int(r.sum()), len(r)] for part, r in right.items()}
-        about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(temporary.iterdir())}
-        (temporary / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        if folder.exists():  # set aside, and removed when the new one is there
-            os.replace(
-                folder, old := Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-            )
-            try:
-                os.replace(temporary, folder)
-            except BaseException:
-                os.replace(old, folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, folder)
+            write_weights(str(made / "model.weights.h5"))
+        about = vars(run) | {"recipe": asdict(run.recipe), "hits": hits}
+        del about["history"], about["predictions"]
+        about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(made.iterdir())}
+        (made / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+        _put(made, folder)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Rename a made folder; an earlier one is set aside until the new one is there."""
+    if not folder.exists():
+        os.replace(made, folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    os.replace(folder, old)
+    try:
+        os.replace(made, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load(folder: Path) -> Run:
-    """Read a run back. Raises FileNotFoundError where there is none and ValueError where a file of
-    it is damaged.
-    """
+    """Read a run back. Raises FileNotFoundError without one, ValueError where it is damaged."""
     if not (folder / "run.json").exists():
-        raise FileNotFoundError(NOT_TRAINED.format(network=folder.name.partition("-")[0]))
+        name = folder.name.partition("-")[0]
+        todo = f"first run python -m hw3 train {name}, same options"
+        raise FileNotFoundError(f"no trained {name} for these faces and this recipe: {todo}")
     try:
         about = json.loads((folder / "run.json").read_text())
         about.pop("hits")  # computed from the predictions
         for name, expected in about.pop("checksums").items():
             if digest((folder / name).read_bytes()) != expected:
                 raise ValueError(f"{name} does not match its checksum")
-        history = pd.read_csv(folder / "history.csv").to_dict("list")
+        about["recipe"] = Recipe(**about["recipe"])
+        about["history"] = pd.read_csv(folder / "history.csv").to_dict("list")
+        about["predictions"] = {}
         with np.load(folder / "predictions.npz", allow_pickle=False) as saved:
-            predictions = {}
             for part in dict.fromkeys(name.split("/")[0] for name in saved.files):
                 rows = np.cumsum(saved[f"{part}/steps"], dtype=np.uint32).astype(np.int64)
-                predictions[part] = (
-                    rows,
-                    saved[f"{part}/labels"],
-                    saved[f"{part}/probabilities"].astype(np.float32),
-                )
-        return Run(
-            **about | {"recipe": Recipe(**about["recipe"])},
-            history=history,
-            predictions=predictions,
-        )
+                p = saved[f"{part}/probabilities"].astype(np.float32)
+                about["predictions"][part] = (rows, saved[f"{part}/labels"], p)
+        return Run(**about)
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
 
 
-def obtain(network: str, faces, recipe: Recipe, fresh: bool = False, verbose: int = 1) -> Run:
-    """Return the run of a network on faces by a recipe: the one on disk if nothing that decides it
-    changed, else train it.
+def head(recorded: Sequence[Run] = (), own: Sequence[Run] = ()) -> None:
+    """Print what the head of a page says of the Runs that it shows, in one line of JSON.
 
-    fresh trains again in any case. Interrupted trainings go on from the last epoch that was saved;
-    a damaged run is set aside.
+    Of the "recorded" and of the reader's "own": all data, profiles, devices and dates. A page
+    without an own run is made today, on Keras's device or, where Keras is not loaded, on the CPU.
     """
-    folder = run_folder(network, faces, recipe)
-    with locked(folder.with_suffix(".lock")):
-        if not fresh:
-            try:
-                SHOWN["own"].append(run := load(folder))
-                return run
-            except FileNotFoundError:
-                pass
-            except ValueError as error:
-                print(f"hw3: {error}; it is made again", file=sys.stderr)
-        checkpoint = folder.with_suffix(".checkpoint.npz")
-        if fresh:
-            checkpoint.unlink(missing_ok=True)
-        from hw3 import (
-            train,
-        )  # imports Keras, which takes seconds: only where there is something to train
-
-        run, model = train.train(network, faces, recipe, checkpoint, verbose)
-        save(run, folder, model.save_weights)
-        checkpoint.unlink(missing_ok=True)
-        SHOWN["own"].append(run)
-        return run
-
-
-def run_folder(network: str, faces, recipe: Recipe) -> Path:
-    """Return the folder that the run of a network on faces by a recipe has, whether it exists or
-    not.
-    """
-    name = f"{network}-{recipe.profile}-{key(network, faces.fingerprint, recipe, versions())}"
-    return build_dir() / "runs" / name
-
-
-def load_model(network: str, faces, recipe: Recipe):
-    """Return the trained Keras model of a run that is on disk. Raises FileNotFoundError and
-    ValueError as `load`.
-    """
-    folder = run_folder(network, faces, recipe)
-    load(
-        folder
-    )  # its checksums tell damaged weights, of which HDF5 itself would make another network
-    from hw3.models import NETWORKS
-
-    model = NETWORKS[network][recipe.architecture]()
-    model.load_weights(folder / "model.weights.h5")
-    return model
-
-
-def shown() -> dict[str, dict[str, list[str]]]:
-    """Return for the "recorded" and the "own" Runs that this process has used the different data,
-    profile, device and date.
-
-    Without a run of its own, a process has worked on Keras's device or, where it never loaded
-    Keras, on the CPU, today.
-    """
-    told = {}
-    for kind, found in SHOWN.items():
-        about = [(r.data, r.recipe.profile, r.device, r.date[:10]) for r in found]
-        told[kind] = {
-            k: sorted({a[i] for a in about})
-            for i, k in enumerate(("data", "profile", "device", "date"))
-        }
-    if not SHOWN["own"]:
-        device = "CPU"
-        if "keras" in sys.modules:
-            from hw3 import train
-
-            device = train.device()
-        told["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
-    return told
-
-
-# Recorded runs
+    facts = {}
+    for kind, runs in (("recorded", recorded), ("own", own)):
+        rows = [(run.data, run.recipe.profile, run.device, run.date[:10]) for run in runs]
+        table = pd.DataFrame(rows, columns=["data", "profile", "device", "date"])
+        facts[kind] = {name: sorted(set(table[name])) for name in table}
+    if not own:
+        device = machine.device() if "keras" in sys.modules else "CPU"
+        facts["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
+    print(json.dumps(facts))
 
 
 def slug(run: Run) -> str:
     """Return the name of a recorded run: recipe, network, and the seed if it is not 0."""
-    return f"{run.recipe.name}-{run.network}" + (
-        f"-seed{run.recipe.seed}" if run.recipe.seed else ""
-    )
-
-
-FER2013 = 35_887  # faces
-FINGERPRINT = "79c8c790bec80c02"  # of all of them in the order of fer2013.csv
+    seed = f"-seed{run.recipe.seed}" if run.recipe.seed else ""
+    return f"{run.recipe.name}-{run.network}{seed}"
 
 
 def check_recordable(faces) -> None:
-    """Raise ValueError unless the faces are the whole of FER2013 in the order of fer2013.csv, which
-    recorded rows count in.
-    """
+    """Raise ValueError unless faces are fer2013.csv in its order, which recorded rows count in."""
     if faces.fingerprint != FINGERPRINT:
+        what = f"only runs on the whole of FER2013 are recorded, not on {faces.source}"
         todo = "name fer2013.csv or icml_face_data.csv, in its own order, with --data"
-        raise ValueError(
-            f"only runs on the whole of FER2013 are recorded, not on {faces.source}: {todo}"
-        )
+        raise ValueError(f"{what}: {todo}")
 
 
 def tried(name: str) -> bool:
-    """Return whether a recipe, or a recorded run of it, was only tried, to choose one: "modern"
-    with or without something.
-    """
+    """Return whether a recipe, or a run of it, was only tried: "modern" with or without a part."""
     return name.startswith(("with-", "without-"))
 
 
 def record(run: Run) -> Path:
-    """Save a run under results/fer2013/, in place of an earlier one of its recipe, network and
-    seed; return the folder.
+    """Save a run under results/fer2013/, in place of an earlier one; return the folder.
 
-    PrivateTest is for final recipes: what is tried to choose one ("without-..." and "with-...") is
-    recorded without it. To save room, rows are sorted and numbers rounded to what a page may show;
-    of what was tried, and of "fast", which is for the clock, only the predicted label is kept, with
-    a probability of 1.
+    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
+    room, rows are sorted and numbers rounded to what a page may show; of what was tried, and of
+    "fast", which is for the clock, only the predicted label is kept, with a probability of 1.
     """
-    parts = {}
-    for part, (rows, y, p) in run.predictions.items():
-        if part != "PrivateTest" or not tried(run.recipe.name):
-            p = np.eye(7)[p.argmax(1)] if tried(run.recipe.name) or run.recipe.name == "fast" else p
+    parts, trial = {}, tried(run.recipe.name)
+    for part, (rows, labels, p) in run.predictions.items():
+        if part != "PrivateTest" or not trial:
+            if trial or run.recipe.name == "fast":
+                p = np.eye(p.shape[1])[p.argmax(1)]
             order = np.argsort(rows)
-            parts[part] = rows[order], y[order], p[order]
+            parts[part] = rows[order], labels[order], p[order]
     history = {k: [float(f"{v:.6g}") for v in values] for k, values in run.history.items()}
-    run = replace(
-        run,
-        predictions=parts,
-        history=history,
-        epoch_seconds=[round(s, 3) for s in run.epoch_seconds],
-    )
+    seconds = [round(s, 3) for s in run.epoch_seconds]
+    run = replace(run, predictions=parts, history=history, epoch_seconds=seconds)
     save(run, RECORDED / slug(run), precision=np.float16)
     return RECORDED / slug(run)
 
@@ -337,24 +222,12 @@ def rank(run: Run) -> tuple[int, int]:
 
 
 def recorded(name: str) -> list[Run]:
-    """Return the recorded runs called name, such as "modern-cnn", sorted by `rank`: the pages show
-    the first.
+    """Return the recorded runs called name, such as "modern-cnn", sorted by `rank`; [] without any.
 
-    `cnn.npz` has the weights of the first "modern-cnn". An empty list where nothing is recorded.
+    The pages show the first, and `weights.SMALL` is of the first SHOWN_CNN.
     """
-    found = [load(p.parent) for p in RECORDED.glob(f"{name}*/run.json")]
-    found = [r for r in found if f"{r.recipe.name}-{r.network}" == name]
-    found.sort(key=rank)
-    SHOWN["recorded"] += found
-    return found
-
-
-def changes(run: Run) -> dict[str, tuple]:
-    """Return the fields in which a run differs from its recipe as it is today: {field: (the run's
-    value, today's)}.
-    """
-    today = vars(recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed))
-    return {k: (v, today[k]) for k, v in vars(run.recipe).items() if v != today[k]}
+    known = [load(path.parent) for path in RECORDED.glob(f"{name}*/run.json")]
+    return sorted((r for r in known if f"{r.recipe.name}-{r.network}" == name), key=rank)
 
 
 def recorded_names() -> list[str]:
@@ -362,78 +235,7 @@ def recorded_names() -> list[str]:
     return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 
-SMALL = RECORDED / "cnn.npz"
-
-
-def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a kernel (..., outputs) rounded to int8, and the float32 scale (1, ..., outputs) of
-    each output channel.
-    """
-    scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)), keepdims=True) / 127 + 1e-12
-    return np.round(kernel / scale).astype(np.int8), scale.astype(np.float32)
-
-
-def rounded(model):
-    """Return a Keras model like this one with its kernels rounded to one byte, as the page has
-    them.
-    """
-    from hw3.models import NETWORKS
-
-    small = NETWORKS[model.name]["original"]()
-    small.set_weights([np.multiply(*one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
-    return small
-
-
-def save_small(model, about: dict) -> None:
-    """Write a model's weights in one byte each (`one_byte`); vectors, such as biases, stay float32.
-    No pickles.
-
-    about (JSON) says where they come from.
-    """
-    arrays = {"about": np.array(json.dumps(about))}
-    for i, w in enumerate(model.get_weights()):
-        if w.ndim > 1:
-            arrays[f"q{i}"], arrays[f"s{i}"] = one_byte(w)
-        else:
-            arrays[f"w{i}"] = w
-    write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
-
-
-def _small() -> tuple[dict, dict[str, np.ndarray]]:
-    """Return what is said about the recorded weights, and the arrays. Raises FileNotFoundError or
-    ValueError in one line.
-    """
-    if not SMALL.exists():
-        raise FileNotFoundError(
-            f"no recorded weights at results/fer2013/{SMALL.name}: first run python -m hw3 record modern-cnn"
-        )
-    try:
-        with np.load(SMALL, allow_pickle=False) as saved:
-            return json.loads(str(saved["about"])), dict(saved)
-    except Exception as error:
-        raise ValueError(
-            f"the weights in results/fer2013/{SMALL.name} are damaged: {error}"
-        ) from error
-
-
-def about_small() -> dict:
-    """Return what is said about the recorded CNN, without Keras. Raises as `load_small`."""
-    return _small()[0]
-
-
-def load_small():
-    """Return the recorded CNN (a Keras model) and what is said about it. Raises FileNotFoundError
-    or ValueError in one line.
-    """
-    about, saved = _small()
-    from hw3.models import NETWORKS
-
-    model = NETWORKS["cnn"][about["architecture"]]()
-    count = len(model.get_weights())
-    model.set_weights(
-        [
-            saved[f"w{i}"] if f"w{i}" in saved else saved[f"q{i}"] * saved[f"s{i}"]
-            for i in range(count)
-        ]
-    )
-    return model, about
+def changes(run: Run) -> dict[str, tuple]:
+    """Return {field: (the run's value, today's)} where a run differs from its recipe of today."""
+    today = vars(recipe(run.network, run.recipe.profile, run.recipe.name, seed=run.recipe.seed))
+    return {k: (v, today[k]) for k, v in vars(run.recipe).items() if v != today[k]}

@@ -92,7 +92,7 @@ def test_quick_run_measures_every_way_and_keeps_every_repetition(quick):
 def test_a_whole_run_is_written_and_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "FOLDER", tmp_path / "bench")
     monkeypatch.setattr(bench, "WAYS", {bench.OURS: lambda *_: lambda: 0})
-    monkeypatch.setattr(bench.train, "device", lambda: "CPU Some (R) Chip")
+    monkeypatch.setattr(bench.machine, "device", lambda: "CPU Some (R) Chip")
     result = bench.run(**bench.QUICK)
     assert [path.name for path in bench.FOLDER.iterdir()] == [
         f"cpu-some-r-chip-{keras.backend.backend()}.json"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from beyond import __main__ as beyond
 from hw3 import __main__ as cli
-from hw3 import commands, faces, models, runs
+from hw3 import commands, faces, models, runs, trained, weights
 from hw3.disk import ROOT
 from hw3.recipes import recipe
 from hw3.sources import download, layouts
@@ -240,21 +240,21 @@ def test_train_evaluate_predict(tmp_path, capsys):
     lines = result.read_text().splitlines()
     assert lines[0] == "id,label"
     assert [line.split(",")[0] for line in lines[1:]] == ["10", "11", "12", "13", "14"]
-    model = runs.load_model("dnn", faces.load(path), recipe("dnn", "smoke"))
+    model = weights.load_model("dnn", faces.load(path), recipe("dnn", "smoke"))
     from hw3 import train
 
     expected = train.predict(model, images.reshape(-1, 48, 48).astype(np.uint8)).argmax(1)
     assert [int(line.split(",")[1]) for line in lines[1:]] == expected.tolist()
 
-    weights = runs.run_folder("dnn", faces.load(path), recipe("dnn", "smoke")) / "model.weights.h5"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[: len(whole) // 2] + bytes(1000) + whole[len(whole) // 2 + 1000 :])
+    saved = runs.run_folder("dnn", faces.load(path), recipe("dnn", "smoke")) / "model.weights.h5"
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[: len(whole) // 2] + bytes(1000) + whole[len(whole) // 2 + 1000 :])
     line = fails(capsys, "predict", test, "-o", result, "--network", "dnn", *options)
     assert "damaged: model.weights.h5" in line
 
 
 def test_result_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
+    monkeypatch.setattr(weights, "load_small", lambda: (None, {"label": "nothing"}))
     from hw3 import train
 
     monkeypatch.setattr(train, "predict", lambda model, images, views: np.eye(7)[:1])
@@ -281,8 +281,8 @@ def test_own_networks_predict_by_the_views_of_their_recipe(tmp_path, monkeypatch
     from hw3 import train
 
     seen = []
-    monkeypatch.setattr(runs, "load_model", lambda *_: None)
-    monkeypatch.setattr(runs, "load_small", lambda: (None, {"label": "nothing"}))
+    monkeypatch.setattr(weights, "load_model", lambda *_: None)
+    monkeypatch.setattr(weights, "load_small", lambda: (None, {"label": "nothing"}))
     monkeypatch.setattr(
         train, "predict", lambda model, images, views: seen.append(views) or np.eye(7)[:1]
     )
@@ -294,8 +294,8 @@ def test_own_networks_predict_by_the_views_of_their_recipe(tmp_path, monkeypatch
 
 
 def test_predict_prints_the_probabilities_of_pictures(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
-    runs.save_small(models.cnn(), {"label": "untrained", "architecture": "original"})
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
+    weights.save_small(models.cnn(), {"label": "untrained", "architecture": "original"})
     for name, mode, size in (("color.jpg", "RGB", (200, 120)), ("gray.png", "L", (48, 48))):
         Image.new(mode, size).save(tmp_path / name)
     cli.main(["predict", str(tmp_path / "color.jpg"), str(tmp_path / "gray.png")])
@@ -364,11 +364,11 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     """
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "RECORDED", tmp_path / "results")
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     few = np.zeros((4, 48, 48), np.uint8), np.zeros(4, np.uint8), np.ones(4, np.uint8)
     monkeypatch.setattr(faces, "find", lambda _: faces.Faces(*few, "FER2013", "the tests"))
     monkeypatch.setattr(runs, "check_recordable", lambda _: None)
-    monkeypatch.setattr(runs, "load_model", lambda *_: models.cnn())
+    monkeypatch.setattr(weights, "load_model", lambda *_: models.cnn())
     monkeypatch.setattr("hw3.train.predict", lambda model, images: np.eye(7)[: len(images)])
 
     def obtain(network, data, chosen):
@@ -395,7 +395,7 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
             **made,
         )
 
-    monkeypatch.setattr(runs, "obtain", obtain)
+    monkeypatch.setattr(trained, "obtain", obtain)
     runs.record(obtain("cnn", None, recipe("cnn", "full", "modern", seed=5, epochs=9)))
     assert "interrupted" in fails(capsys, "record", "modern-cnn", "--seeds", "3")
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == [
@@ -403,7 +403,7 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
         "modern-cnn-seed1",
         "modern-cnn-seed5",
     ]
-    assert runs.load_small()[1]["n"] == 4
+    assert weights.load_small()[1]["n"] == 4
     assert capsys.readouterr().out.count("weights of seed 0") == 1
     cli.main(["record", "modern-cnn", "--seeds", "2"])
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from beyond import inside
 from beyond.inside import BANDS
-from hw3 import faces, models, runs, train
+from hw3 import faces, models, runs, train, weights
 from hw3.disk import digest
 from hw3.faces import FEAR, HAPPY, NEUTRAL, SAD
 from hw3.sources import drawn
@@ -195,10 +195,10 @@ def test_the_cnn_has_the_layers_that_are_asked():
 def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
     about, found = inside.recorded()
     remedy = "run python -m beyond inside --data fer2013.csv"
-    assert about["weights"] == digest(runs.SMALL.read_bytes()), (
+    assert about["weights"] == digest(weights.SMALL.read_bytes()), (
         f"the recorded weights are others now: {remedy}"
     )
-    assert about["label"] == runs.load_small()[1]["label"]
+    assert about["label"] == weights.load_small()[1]["label"]
     assert inside.RECORDED.stat().st_size < 300_000
     assert [name for name, array in found.items() if array.ndim > 2] == [
         "cam",
@@ -271,7 +271,7 @@ def test_fer2013_gives_the_recorded_predictions():
     private = faces.load(os.path.join(os.environ["HW3_TEST_FER2013"], "fer2013.csv")).only(
         "PrivateTest"
     )
-    predicted = train.predict(runs.load_small()[0], private.images[:256]).argmax(1)
+    predicted = train.predict(weights.load_small()[0], private.images[:256]).argmax(1)
     assert (
         predicted == inside.recorded()[1]["covered/nothing"][:256]
     ).mean() > 0.98  # ties may fall otherwise elsewhere

@@ -452,33 +452,6 @@ def test_every_page_says_which_runs_it_shows(html):
         assert f"{name}.ipynb" in line
 
 
-def test_process_tells_the_runs_it_used(monkeypatch):
-    def run(profile, date):
-        return SimpleNamespace(
-            data="FER2013",
-            recipe=SimpleNamespace(profile=profile),
-            device="CPU A",
-            date=f"{date}T03:04:05",
-        )
-
-    used = {
-        "recorded": [run("full", "2026-01-03"), run("cpu", "2026-01-02"), run("cpu", "2026-01-02")],
-        "own": [],
-    }
-    monkeypatch.setattr(runs, "SHOWN", used)
-    assert runs.shown()["recorded"] == {
-        "data": ["FER2013"], "profile": ["cpu", "full"], "device": ["CPU A"],
-        "date": ["2026-01-02", "2026-01-03"],
-    }  # fmt: skip
-    assert runs.shown()["own"]["data"] == []
-    assert len(runs.shown()["own"]["device"]) == 1
-    used["own"].append(run("smoke", "2026-02-01"))
-    assert (
-        runs.shown()["own"]
-        == told(([],) * 4, (["FER2013"], ["smoke"], ["CPU A"], ["2026-02-01"]))["own"]
-    )
-
-
 def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, tmp_path):
     for name in chapters.ORDER:
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")

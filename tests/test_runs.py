@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
 
-from hw3 import faces, models, runs, train
+from hw3 import faces, machine, models, runs, train, weights
 from hw3.recipes import Recipe
 from hw3.runs import Run
 
@@ -95,7 +96,7 @@ def test_all_seeds_of_a_recorded_run_follow_one_recipe():
 def test_recorded_runs_are_small_and_hold_no_pictures():
     files = [p for p in runs.RECORDED.rglob("*") if p.is_file()]
     assert {p.name for p in files} <= {"run.json", "history.csv", "predictions.npz", "cnn.npz"}
-    assert sum(p.stat().st_size for p in files if p != runs.SMALL) < 3e6
+    assert sum(p.stat().st_size for p in files if p != weights.SMALL) < 3e6
     for path in (p for p in files if p.name == "predictions.npz"):
         with np.load(path, allow_pickle=False) as saved:
             assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), (
@@ -121,19 +122,19 @@ def test_recorded_labels_are_those_of_fer2013(folder):
 
 
 def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
-    assert runs.SMALL.stat().st_size < 8e6
-    model, about = runs.load_small()
+    assert weights.SMALL.stat().st_size < 8e6
+    model, about = weights.load_small()
     assert model.count_params() == 6_040_327
     assert about["hits"] - about["hits in one byte"] <= 0.003 * about["n"]
 
 
 def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     model = models.cnn()
-    runs.save_small(model, {"architecture": "original"})
-    again, about = runs.load_small()
+    weights.save_small(model, {"architecture": "original"})
+    again, about = weights.load_small()
     assert about == {"architecture": "original"}
-    assert runs.SMALL.stat().st_size < 8e6
+    assert weights.SMALL.stat().st_size < 8e6
     for before, after in zip(model.get_weights(), again.get_weights(), strict=True):
         step = (
             np.abs(before).max(axis=tuple(range(before.ndim - 1))) / 127 if before.ndim > 1 else 0
@@ -142,12 +143,12 @@ def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
 
 
 def test_missing_or_damaged_weights_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SMALL", tmp_path / "cnn.npz")
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     with pytest.raises(FileNotFoundError, match="first run python -m hw3 record modern-cnn"):
-        runs.load_small()
-    runs.SMALL.write_bytes(b"PK half a file")
+        weights.load_small()
+    weights.SMALL.write_bytes(b"PK half a file")
     with pytest.raises(ValueError, match="damaged"):
-        runs.load_small()
+        weights.load_small()
 
 
 def test_recording_keeps_one_folder_a_seed(tmp_path, monkeypatch):
@@ -207,6 +208,39 @@ def test_a_recording_sorts_rows_and_rounds_what_no_page_shows(tmp_path, monkeypa
     )
 
 
+def test_a_page_says_which_runs_it_shows(capsys):
+    def run(profile, date):
+        recipe = Recipe(profile=profile)
+        return replace(made_up(np.eye(7)[[0]]), recipe=recipe, device="CPU A", date=date)
+
+    dates = [("full", "2026-01-03T03:04:05"), ("cpu", "2026-01-02T03:04:05"), ("cpu", "2026-01-02")]
+    recorded = [run(profile, date) for profile, date in dates]
+    runs.head(recorded)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["recorded"] == {
+        "data": ["FER2013"],
+        "profile": ["cpu", "full"],
+        "device": ["CPU A"],
+        "date": ["2026-01-02", "2026-01-03"],
+    }
+    today = datetime.now(UTC).date().isoformat()
+    own = {"data": [], "profile": [], "device": [machine.device()], "date": [today]}
+    assert facts["own"] == own
+    runs.head(own=[run("smoke", "2026-02-01T03:04:05")])
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    empty = {name: [] for name in own}
+    own = {"data": ["FER2013"], "profile": ["smoke"], "device": ["CPU A"], "date": ["2026-02-01"]}
+    assert json.loads(out) == {"recorded": empty, "own": own}
+
+
+def test_a_page_without_keras_was_made_on_the_cpu():
+    code = "from hw3 import runs, trained, weights; runs.head()"
+    command, options = [sys.executable, "-c", code], {"capture_output": True, "check": True}
+    out = subprocess.run(command, cwd=runs.ROOT, **options).stdout
+    assert json.loads(out)["own"]["device"] == ["CPU"]
+
+
 def test_networks_that_learned_from_public_test_are_not_ranked_by_it():
     right, wrong = made_up(np.eye(7)[[0]], 1), made_up(np.eye(7)[[1]], 0)
     assert runs.rank(right) < runs.rank(wrong)
@@ -251,7 +285,7 @@ def test_only_fer2013_in_its_own_order_is_recorded():
         ValueError, match=r"not on shuffled\.csv: name fer2013\.csv .* in its own order"
     ):
         runs.check_recordable(other)
-    assert {runs.load(folder).fingerprint for folder in FOLDERS} == {runs.FINGERPRINT}
+    assert {runs.load(folder).fingerprint for folder in FOLDERS} == {faces.FINGERPRINT}
 
 
 def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
@@ -264,7 +298,8 @@ def test_a_run_that_is_just_being_written_is_not_listed(tmp_path, monkeypatch):
 
 def test_folders_of_the_environment_hold_in_any_working_folder(tmp_path):
     (tmp_path / "below").mkdir()
-    code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; print(build_dir()); print(os.environ['HW3_DATA'])"
+    code = "import os, hw3; os.chdir('below'); from hw3.disk import build_dir; "
+    code += "print(build_dir()); print(os.environ['HW3_DATA'])"
     env = os.environ | {
         "HW3_BUILD": "made",
         "HW3_DATA": "below/faces",

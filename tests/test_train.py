@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import runs, train
+from hw3 import checkpoint, layers, machine, runs, train, trained, weights
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
 from hw3.models import NETWORKS
@@ -110,7 +110,7 @@ STILL = replace(Recipe(), flip=False, rotation=0, shear=0, zoom=0)
 
 def distorted(recipe, images, training=True):
     """Return what Distortion makes of images (n, 48, 48)."""
-    layer = train.Distortion(recipe)
+    layer = layers.Distortion(recipe)
     out = layer(images[..., None].astype(np.float32), training=training)
     return keras.ops.convert_to_numpy(out)[..., 0]
 
@@ -292,12 +292,12 @@ def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
         np.random.default_rng(0).integers(0, 256, (130, 48, 48), dtype=np.uint8),
     )
     small, sizes, feed = train.predict(network, images), [], train.feed
-    monkeypatch.setattr(train, "accelerators", lambda: 1)
+    monkeypatch.setattr(machine, "accelerators", lambda: 1)
     monkeypatch.setattr(
         train, "feed", lambda size, *arrays: sizes.append(size) or feed(size, *arrays)
     )
     np.testing.assert_allclose(train.predict(network, images), small, atol=1e-6)
-    assert sizes == [train.EVALUATED[1]]
+    assert sizes == [train.PREDICTION_BATCH[1]]
 
 
 @pytest.mark.parametrize("loss", ["stable", "clipped"])
@@ -430,23 +430,23 @@ def test_logistic_regression_learns_what_is_easy(few):
 def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(
     few, monkeypatch, capsys
 ):
-    first = runs.obtain("dnn", few, TINY, verbose=0)
+    first = trained.obtain("dnn", few, TINY, verbose=0)
     with monkeypatch.context() as patch:
         patch.setattr(
             train, "train", lambda *a, **k: pytest.fail("trained again although nothing changed")
         )
-        again = runs.obtain("dnn", few, TINY)
+        again = trained.obtain("dnn", few, TINY)
     assert again.history == first.history
     assert again.recipe == TINY
     for part, arrays in first.predictions.items():
         for a, b in zip(arrays, again.predictions[part], strict=True):
             assert np.array_equal(a, b)
-    network = runs.load_model("dnn", few, TINY)
+    network = weights.load_model("dnn", few, TINY)
     rows, _, p = again.predictions["held-out"]
     np.testing.assert_allclose(train.predict(network, few.images[rows]), p, atol=1e-6)
 
     (runs.run_folder("dnn", few, TINY) / "history.csv").write_text("loss\n0.0\n")
-    assert runs.obtain("dnn", few, TINY, verbose=0).history == first.history
+    assert trained.obtain("dnn", few, TINY, verbose=0).history == first.history
     said = capsys.readouterr().err
     assert "damaged" in said
     assert said.count("\n") == 1
@@ -461,16 +461,16 @@ def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(
     saved = path.read_bytes()
     model = train.trainer(NETWORKS["dnn"]["residual"](), few.images, TINY, steps=1)
     model.optimizer.build(model.trainable_variables)
-    before = [np.array(keras.ops.convert_to_numpy(v)) for v in train.state(model)]
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in checkpoint.state(model)]
     for damaged in (b"", saved[:5000] + bytes([saved[5000] ^ 1]) + saved[5001:], saved[:-100]):
         path.write_bytes(damaged)
         with pytest.raises(
             ValueError, match=r"^the checkpoint run\.checkpoint\.npz is damaged: [^\n]*$"
         ):
-            train.load_state(path, model)
+            checkpoint.load(path, model)
         assert all(
             np.array_equal(keras.ops.convert_to_numpy(v), a)
-            for v, a in zip(train.state(model), before, strict=True)
+            for v, a in zip(checkpoint.state(model), before, strict=True)
         )
     assert train.train("dnn", few, TINY, path, verbose=0)[0].history == whole.history
     said = capsys.readouterr().err
@@ -506,16 +506,18 @@ def test_failed_write_leaves_nothing_behind(tmp_path):
 
 KILLED = """
 import numpy as np, sys
-from hw3 import faces, recipes, runs, train
+from hw3 import faces, recipes, runs, train, trained
 train.SAVE_EVERY = 0
 rng = np.random.default_rng(0)
-few = faces.Faces(rng.integers(0, 255, (200, 48, 48)).astype(np.uint8), rng.integers(0, 7, 200).astype(np.uint8),
-                  np.zeros(200, np.uint8), "test faces", "made by the tests")
-recipe = recipes.Recipe(epochs=4, schedule="cosine", batch=20, train_cap=80, shear=0, zoom=0, tests=False)
+images = rng.integers(0, 255, (200, 48, 48)).astype(np.uint8)
+labels, part = rng.integers(0, 7, 200).astype(np.uint8), np.zeros(200, np.uint8)
+few = faces.Faces(images, labels, part, "test faces", "made by the tests")
+changes = dict(epochs=4, schedule="cosine", batch=20, train_cap=80)
+recipe = recipes.Recipe(**changes, shear=0, zoom=0, tests=False)
 print(runs.run_folder("dnn", few, recipe).with_suffix(".checkpoint.npz"), flush=True)
 import json
 for fresh in json.loads(sys.argv[1]):
-    print(json.dumps(runs.obtain("dnn", few, recipe, fresh, verbose=0).history), flush=True)
+    print(json.dumps(trained.obtain("dnn", few, recipe, fresh, verbose=0).history), flush=True)
 """
 
 
@@ -564,15 +566,18 @@ from hw3.__main__ import join_hosts
 import keras
 join_hosts()
 rng = np.random.default_rng(0)
-few = faces.Faces(rng.integers(0, 255, (300, 48, 48)).astype(np.uint8), rng.integers(0, 7, 300).astype(np.uint8),
-                  np.zeros(300, np.uint8), "test faces", "made by the tests")
+images = rng.integers(0, 255, (300, 48, 48)).astype(np.uint8)
+labels, part = rng.integers(0, 7, 300).astype(np.uint8), np.zeros(300, np.uint8)
+few = faces.Faces(images, labels, part, "test faces", "made by the tests")
 made, trainer = [], train.trainer
 train.trainer = lambda *a: made.append(trainer(*a)) or made[-1]
 changes = {"epochs": 2, "batch": 30, "train_cap": 90, "views": 1, "precise_norm": True}
-recipe = recipes.recipe("dnn", "full", "modern", learning_rate=0.01, **changes)  # at 0.1 float error grows step by step
+changes["learning_rate"] = 0.01  # at 0.1 float error grows step by step
+recipe = recipes.recipe("dnn", "full", "modern", **changes)
 run, _ = train.train("dnn", few, recipe, verbose=0)
 shards = {len(v.value.sharding.device_set) for v in made[0].trainable_variables}
-print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), run.history | {"final": run.final["val_loss"]}]))
+history = run.history | {"final": run.final["val_loss"]}
+print(json.dumps([len(keras.distribution.list_devices()), sorted(shards), history]))
 """
 
 
@@ -619,7 +624,7 @@ def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch
     recipe, made, trainer = replace(TINY, train_cap=200, tests=False), [], train.trainer
     monkeypatch.setattr(train, "trainer", lambda *a: made.append(trainer(*a)) or made[-1])
     one = train.train("dnn", few, recipe, verbose=0)[0].history
-    monkeypatch.setattr(train, "accelerators", lambda: 1)
+    monkeypatch.setattr(machine, "accelerators", lambda: 1)
     several = train.train("dnn", few, recipe, verbose=0)[
         0
     ].history  # 10 steps an epoch: a call of 8, then one of 2
@@ -629,17 +634,17 @@ def test_several_steps_a_call_as_on_a_gpu_give_the_same_history(few, monkeypatch
 
 
 def test_the_device_is_named_also_where_nobody_knows_the_accelerators_name(monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "accelerators", lambda: 0)
-    assert train.device().startswith("CPU")
-    monkeypatch.setattr(train, "accelerators", lambda: 2)
+    monkeypatch.setattr(machine, "accelerators", lambda: 0)
+    assert machine.device().startswith("CPU")
+    monkeypatch.setattr(machine, "accelerators", lambda: 2)
     monkeypatch.setenv("PATH", str(tmp_path))  # without nvidia-smi
-    assert train.device() == "2 GPU"
+    assert machine.device() == "2 GPU"
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\necho 'NVIDIA H200'; echo 'NVIDIA H200'\n")
     smi.chmod(0o755)
-    assert train.device() == "2 GPU NVIDIA H200"
+    assert machine.device() == "2 GPU NVIDIA H200"
     smi.write_text("#!/bin/sh\nexit 9\n")  # no driver
-    assert train.device() == "2 GPU"
+    assert machine.device() == "2 GPU"
 
 
 def test_every_recipe_is_valid_under_every_profile():

@@ -14,7 +14,7 @@ from PIL import Image
 from test_page import browser, html, opened  # noqa: F401  two are fixtures
 
 from beyond import demo
-from hw3 import disk, faces, models, recipes, runs, train
+from hw3 import disk, faces, models, recipes, train, weights
 from hw3.sources import drawn
 
 CLASSIFY = "async ([name, gray]) => [...(await hw3Try.network(name))(Uint8Array.from(gray))]"
@@ -64,14 +64,14 @@ def slide(page, name, value):
 
 
 def own_network():
-    return runs.load_model("cnn", faces.find(), recipes.recipe("cnn", "smoke"))
+    return weights.load_model("cnn", faces.find(), recipes.recipe("cnn", "smoke"))
 
 
 def test_page_and_keras_agree_on_100_faces(page):
     images, _, _ = drawn.draw(100, seed=99)
     for name, network, some in (
         ("own", own_network(), images),
-        ("recorded", runs.load_small()[0], images[:20]),
+        ("recorded", weights.load_small()[0], images[:20]),
     ):
         here = np.reshape(page.evaluate(CLASSIFY, [name, some.ravel().tolist()]), (len(some), 7))
         np.testing.assert_allclose(here, train.predict(network, some), rtol=0, atol=0.01)
@@ -79,7 +79,7 @@ def test_page_and_keras_agree_on_100_faces(page):
 
 
 def test_page_makes_of_a_picture_the_face_that_hw3_predict_makes(page, tmp_path):
-    network, rng = runs.load_small()[0], np.random.default_rng(1)
+    network, rng = weights.load_small()[0], np.random.default_rng(1)
     sizes = {
         "wide.png": (120, 200),
         "tall.png": (300, 110),
@@ -355,7 +355,7 @@ def test_shipped_network_is_small_and_has_the_layers_in_order():
 
 def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
     network = models.cnn()
-    small = runs.rounded(network)
+    small = weights.rounded(network)
     for before, after in zip(network.get_weights(), small.get_weights(), strict=True):
         step = (
             np.abs(before).max(axis=tuple(range(before.ndim - 1)), keepdims=True) / 127
@@ -363,7 +363,7 @@ def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
             else 0
         )
         assert (np.abs(before - after) <= 0.501 * step).all()
-    again = runs.rounded(small)
+    again = weights.rounded(small)
     for once, twice in zip(small.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(twice, once, rtol=1e-5, atol=1e-7)
 

@@ -1,0 +1,38 @@
+"""Trained networks: a run that is on disk is taken from there, any other is trained.
+
+Keras takes seconds to import; it is imported only where there is something to train.
+"""
+
+import sys
+
+from hw3 import runs
+from hw3.disk import locked
+from hw3.faces import Faces
+from hw3.recipes import Recipe
+
+
+def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False, verbose=1) -> runs.Run:
+    """Return the run of a network on faces by a recipe; train it unless it is on disk.
+
+    It is on disk unless something that decides it changed; fresh trains again in any case.
+    An interrupted training goes on from the last epoch that was saved; a damaged run is made again.
+    Raises as `train.train`.
+    """
+    folder = runs.run_folder(network, faces, recipe)
+    checkpoint = folder.with_suffix(".checkpoint.npz")
+    with locked(folder.with_suffix(".lock")):
+        if fresh:
+            checkpoint.unlink(missing_ok=True)
+        else:
+            try:
+                return runs.load(folder)
+            except FileNotFoundError:
+                pass
+            except ValueError as error:
+                print(f"hw3: {error}; it is made again", file=sys.stderr)
+        from hw3 import train
+
+        run, model = train.train(network, faces, recipe, checkpoint, verbose)
+        runs.save(run, folder, model.save_weights)
+        checkpoint.unlink(missing_ok=True)
+        return run

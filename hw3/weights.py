@@ -1,0 +1,89 @@
+"""Trained networks from disk: those of own runs, and the recorded CNN at one byte a weight.
+
+`results/fer2013/cnn.npz` has the weights of the best "modern" CNN. Keras is imported only where a
+network is built.
+"""
+
+import json
+
+import numpy as np
+
+from hw3.disk import write_atomically
+from hw3.recipes import Recipe
+from hw3.runs import RECORDED, SHOWN_CNN, load, run_folder
+
+SMALL = RECORDED / "cnn.npz"
+
+
+def load_model(network: str, faces, recipe: Recipe):
+    """Return the trained Keras model of a run that is on disk. Raises as `runs.load`."""
+    folder = run_folder(network, faces, recipe)
+    load(folder)  # its checksums tell damaged weights, of which HDF5 would make another network
+    from hw3.models import NETWORKS
+
+    model = NETWORKS[network][recipe.architecture]()
+    model.load_weights(folder / "model.weights.h5")
+    return model
+
+
+def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a kernel (..., outputs) as int8, and the scale (1, ..., outputs) of each output."""
+    scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)), keepdims=True) / 127 + 1e-12
+    return np.round(kernel / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def rounded(model):
+    """Return a Keras model like this one with its kernels rounded to one byte, as pages have it."""
+    from hw3.models import NETWORKS
+
+    small = NETWORKS[model.name]["original"]()
+    small.set_weights([np.multiply(*one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
+    return small
+
+
+def save_small(model, about: dict) -> None:
+    """Write a model's kernels in one byte a weight (`one_byte`) and its vectors as float32.
+
+    about (JSON) says where they come from. No pickles.
+    """
+    arrays = {"about": np.array(json.dumps(about))}
+    for i, w in enumerate(model.get_weights()):
+        if w.ndim > 1:
+            arrays[f"q{i}"], arrays[f"s{i}"] = one_byte(w)
+        else:
+            arrays[f"w{i}"] = w
+    write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
+
+
+def load_small():
+    """Return the recorded CNN (a Keras model) and what is said about it.
+
+    Raises, in one line, FileNotFoundError without it and ValueError where it is damaged.
+    """
+    about, saved = _small()
+    from hw3.models import NETWORKS
+
+    model, arrays = NETWORKS["cnn"][about["architecture"]](), []
+    for i in range(len(model.get_weights())):
+        whole = f"w{i}" in saved
+        arrays.append(saved[f"w{i}"] if whole else saved[f"q{i}"] * saved[f"s{i}"])
+    model.set_weights(arrays)
+    return model, about
+
+
+def about_small() -> dict:
+    """Return what is said about the recorded CNN, without Keras. Raises as `load_small`."""
+    return _small()[0]
+
+
+def _small() -> tuple[dict, dict[str, np.ndarray]]:
+    """Return what is said about the recorded weights, and the arrays."""
+    place = f"results/fer2013/{SMALL.name}"
+    if not SMALL.exists():
+        todo = f"first run python -m hw3 record {SHOWN_CNN}"
+        raise FileNotFoundError(f"no recorded weights at {place}: {todo}")
+    try:
+        with np.load(SMALL, allow_pickle=False) as saved:
+            return json.loads(str(saved["about"])), dict(saved)
+    except Exception as error:
+        raise ValueError(f"the weights in {place} are damaged: {error}") from error
