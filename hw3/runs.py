@@ -73,9 +73,11 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        recipe, size = self.recipe, f"{self.trained_on:,} images x {self.recipe.epochs} epochs"
-        how = f"recipe {recipe.name}, profile {recipe.profile}"
-        return f"{self.data}, {how}, {size}, {self.device}"
+        r = self.recipe
+        return (  # one text, so that it is translated as one
+            f"{self.data}, recipe {r.name}, profile {r.profile}, "
+            f"{self.trained_on:,} images x {r.epochs} epochs, {self.device}"
+        )
 
 
 def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:

@@ -37,8 +37,8 @@ HEADER += b'"Language: zh_TW\\n"\n\n'
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
 SENTENCES = r"(?<=[.?!]) (?=\S)"
-JOINTS = {SENTENCES: "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–"}
-JOINTS |= {r" (?=[\d(])": " "}
+JOINTS = {SENTENCES: "", "; ": "；", ": ": "：", r", (?![-\d.]+\])": "、"}  # not inside an interval
+JOINTS |= {" → ": " → ", " – ": "–", r" (?=[\d(])": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 # Two words, not in code: no device's or file's name.
