@@ -4,16 +4,17 @@ The input has n x n positions and c_in channels; c_out kernels of k x k move ove
 after p zeros were put on every side. Values are 32-bit floats.
 """
 
+from collections import namedtuple
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 BYTES = 4  # of one 32-bit float
+Slope = namedtuple("Slope", ["value", "low", "high", "intercept"])  # of a line, with an interval
 
 LAYERS = {  # the question's two, both without padding, on an image of 8 x 8 x 5
     "A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3},
@@ -109,9 +110,8 @@ def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> t
 def layer_table(model) -> pd.DataFrame:
     """Return one row a layer of a built Keras model (channels last), for one image.
 
-    output is a shape without the batch, bytes are the output's. multiply-adds: each weight of a
-    kernel is used once for every position of the output, of which a dense layer has one; layers
-    without a kernel count as 0, as they do only a few operations for each value.
+    output is its shape without the batch, bytes its size. multiply-adds: each weight of a kernel is
+    used once for every position of the output, of which dense layers have one; other layers are 0.
     """
     rows = []
     for layer in model.layers:
@@ -122,15 +122,6 @@ def layer_table(model) -> pd.DataFrame:
         rows.append((*row, BYTES * prod(shape)))
     columns = ["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
     return pd.DataFrame(rows, columns=columns)
-
-
-class Slope(NamedTuple):
-    """A straight line through logarithms, and the interval of its slope."""
-
-    value: float
-    low: float
-    high: float
-    intercept: float
 
 
 def loglog_slope(x, y, level: float = 0.95) -> Slope:

@@ -108,7 +108,7 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Interactive:
         for color, (name, history) in zip(cycle(COLORS), histories.items(), strict=False):
             for part, prefix, dash in (("held-out", "val_", "solid"), ("training", "", "dash")):
                 y = np.round(history[prefix + quantity], 5).tolist()
-                # beside a longer run, that of an epoch nearby may be told
+                # beside a longer run, the value of an epoch nearby may stand
                 epoch = " (epoch %{x})" if len(y) < longest else ""
                 look = {"mode": "lines+markers" if len(y) < 30 else "lines"}
                 look |= {"line": {"color": color, "dash": dash, "width": 2}}
@@ -189,8 +189,8 @@ def intervals(rows, value, low, high, label, note="", level=0.95, points=False, 
     for end, i in (("highest", rows[value].argmax()), ("lowest", rows[value].argmin())):
         interval = Interval(*rows[[value, low, high]].iloc[i], signed=points)
         readings.append(f"{end} is {rows.index[i]} with {format(interval, kind)}")
-    told = "; ".join(readings)
-    label = f"{label}, {len(rows)} rows, each a dot in a bar, its {percent} interval: {told}."
+    ends = "; ".join(readings)
+    label = f"{label}, {len(rows)} rows, each a dot in a bar, its {percent} interval: {ends}."
     return labeled(ax.figure, label, note)
 
 
@@ -227,9 +227,8 @@ def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
 def confusion_matrix(cells, names, title: str, note="", whole=False, faces=None) -> Interactive:
     """Draw a confusion matrix that tells count, share and interval of a cell that is chosen.
 
-    cells: `metrics.cells` of the counts; whole: write counts instead of shares. faces: labels (n,),
-    probabilities (n, 7) and images (n, 48, 48) uint8 of what was counted; the FACES of a cell that
-    the network was surest of stand below.
+    cells: `metrics.cells`; whole: write counts, not shares; faces: labels (n,), probabilities
+    (n, 7) and images (n, 48, 48) uint8 that were counted; the surest FACES of a cell stand below.
     """
     size = len(names)
     count, share = (cells[c].to_numpy().reshape(size, size) for c in ("count", "share"))
@@ -248,9 +247,8 @@ def confusion_matrix(cells, names, title: str, note="", whole=False, faces=None)
     axis = {"automargin": True, "fixedrange": True, "showgrid": False}
     figure.update_xaxes(axis, title="predicted")
     figure.update_yaxes(axis, title="true", autorange="reversed")
-    heading = {"text": title, "font": {"size": 13}, "x": 0.5}
-    margin = {"l": 10, "r": 10, "t": 40, "b": 10}
-    figure.update_layout(title=heading, height=480, margin=margin, dragmode=False)
+    figure.update_layout(title={"text": title, "font": {"size": 13}, "x": 0.5})
+    figure.update_layout(margin={"l": 10, "r": 10, "t": 40, "b": 10}, height=480, dragmode=False)
     often = (count - np.diag(count.diagonal())).argmax()  # the mistake shown first
     gaps = {"start": list(divmod(int(often), size)), "shown": FACES, "color": COLORS[1]}
     gaps |= {"pictured": int(bool(faces)), "sheet": _face_sheet(size, *faces) if faces else ""}
@@ -347,17 +345,17 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
     box = {"backgroundcolor": show.NONE, "gridcolor": "#a0a0a0", "zerolinecolor": "#a0a0a0"}
     camera = {"eye": {"x": 1.1, "y": -1.4, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.15}}
     scene = {"xaxis": box, "yaxis": box, "zaxis": box, "aspectmode": "data", "camera": camera}
-    buttons = {"bgcolor": show.NONE, "color": show.GRAY, "activecolor": COLORS[1]}
+    modebar = {"bgcolor": show.NONE, "color": show.GRAY, "activecolor": COLORS[1]}
     legend = {"orientation": "h", "y": 0, "yanchor": "top", "bgcolor": show.NONE}
-    figure.update_layout(height=460, margin=dict.fromkeys("lrtb", 0), modebar=buttons)
+    figure.update_layout(height=460, margin=dict.fromkeys("lrtb", 0), modebar=modebar)
     figure.update_layout(legend=legend, scene=scene)
     cameras = {"Seen from its edge": {"eye": _points(2 * axes[1]), "up": _points(axes[2])}}
     cameras["Seen as at first"] = camera | {"up": {"x": 0, "y": 0, "z": 1}}
     button = "<button type='button' data-camera='{}'>{}</button>"
     buttons = [button.format(json.dumps(place), name) for name, place in cameras.items()]
-    far, told = np.linalg.norm(x - rebuilt, axis=1), ", ".join(f"{v:.2f}" for v in lengths)
+    far, spreads = np.linalg.norm(x - rebuilt, axis=1), ", ".join(f"{v:.2f}" for v in lengths)
     label = (
-        f"The {len(x)} samples in space, the principal axes with standard deviations of {told}, "
+        f"The {len(x)} samples in space, the principal axes with standard deviations of {spreads}, "
         f"the plane of the first two, and the residuals to it: the longest, {far.max():.2f}, "
         f"is that of sample {far.argmax() + 1}."
     )

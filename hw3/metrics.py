@@ -40,8 +40,8 @@ class Interval:
 
     def __format__(self, kind: str) -> str:
         value, low, high = (f"{100 * x:.1f}" for x in self)
-        if self.signed and not value.startswith("-"):
-            value = f"+{value}"
+        if self.signed:
+            value = f"{100 * self.value:+.1f}"
         if kind == "cell":
             return f"{value} [{low}, {high}]"
         if self.signed:
@@ -63,10 +63,7 @@ class Interval:
 
 
 def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
-    """Return hits / n and its Wilson score interval (Wilson 1927).
-
-    Raises ValueError unless 0 <= hits <= n > 0.
-    """
+    """Return hits / n in its Wilson score interval (1927); ValueError unless 0 <= hits <= n > 0."""
     ends = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
     return Interval(hits / n, ends.low, ends.high, int(n))
 
@@ -112,10 +109,7 @@ def shares(counts: np.ndarray) -> np.ndarray:
 
 
 def cells(counts: np.ndarray) -> pd.DataFrame:
-    """Return one row a cell of counts (7, 7), row by row.
-
-    Columns: count, n of its true emotion, share count / n, low and high of its Wilson interval.
-    """
+    """Return one row a cell, row by row: count, n of its true emotion, Wilson interval of share."""
     pairs = zip(counts.ravel(), np.repeat(counts.sum(1), N_CLASSES), strict=True)
     rows = [(k, n, *(proportion(k, n) if n else UNKNOWN)) for k, n in pairs]
     return pd.DataFrame(rows, columns=["count", "n", "share", "low", "high"])
@@ -150,10 +144,10 @@ def pair_name(i: int, j: int) -> str:
 
 
 def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
-    """Return n plausible copies (n, 7, 7) of the counts: rows drawn from their posterior.
+    """Return n plausible copies (n, 7, 7) of the counts, whose rows are drawn from the posterior.
 
-    It is Dirichlet's with Perks' prior (1947), one face spread over the seven cells: unlike a plain
-    bootstrap, honest for a rare emotion of which no face, or every face, was recognized.
+    It is Dirichlet with Perks' prior (1947), one face spread over the seven cells of a row: unlike
+    a bootstrap, it stays honest for a rare emotion of which no or every face was recognized.
     """
     p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
@@ -178,8 +172,7 @@ def _copies(cells: tuple[int, ...]) -> np.ndarray:
 def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Return the percentiles of drawn values (n,) that hold so large a share between them.
 
-    Each is three standard deviations of the number of values beyond it further out, so that hardly
-    any verdict rests on the draw.
+    The number beyond each is lowered by three standard deviations: few verdicts rest on the draw.
     """
     beyond = len(drawn) * (1 - level) / 2
     tail = max(beyond - 3 * np.sqrt(beyond), 0) / len(drawn)

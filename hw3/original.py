@@ -45,9 +45,9 @@ PCA = {
     "errors": ["2.25", "0.73", "3.19", "1.93", "4.25", "2.53", "2.14", "2.28", "0.20", "0.98"],
 }
 
-# Beside it, accuracies of others: the best other reports of the course (on the public and private
-# halves of its test.csv), its DNNs of similar size, and what is published on PrivateTest:
-# Khaireddin and Chen 2021 (arXiv 2105.03588), a ResNet-18, the Residual Masking Network.
+# Accuracies of others: the best other reports of the course (public and private half of test.csv),
+# its DNNs of similar size, and what is published on PrivateTest: Khaireddin and Chen 2021 (arXiv
+# 2105.03588), a ResNet-18, the Residual Masking Network.
 COURSE = {"CNN": (0.703, 0.725), "ensemble": (0.716, 0.736), "DNN": (0.487,)}
 COURSE_DNN = (0.29, 0.37, 0.40, 0.42, 0.48, 0.487)
 PUBLISHED = {"CNN": (0.7328, 0.7370), "ensemble": (0.7682,), "DNN": ()}

@@ -73,8 +73,7 @@ class Interactive:
     def __init__(self, figure: go.Figure, label: str, note: str = "", below: str = ""):
         self.figure, self.label, self.below = figure, _with_note(label, note), below
         self.note = html.escape(note).replace("\n", "<br>")  # a line is a text, to be translated
-        font = {"color": GRAY, "size": 12}
-        figure.update_layout(paper_bgcolor=NONE, plot_bgcolor=NONE, font=font)
+        figure.update_layout(paper_bgcolor=NONE, plot_bgcolor=NONE, font_color=GRAY, font_size=12)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         label, script = html.escape(self.label), (HERE / "plot.js").read_text(encoding="utf-8")
@@ -116,20 +115,17 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     long = [f".col{i}" for i, most in enumerate(lengths) if most > 40]
     short = [f"td.col{i}" for i, most in enumerate(lengths) if most < 25 or not long]
     left = [f".col{i}" for i, only_words in enumerate(words) if only_words or i == 0]
+    rules = {"text-align: right; white-space: normal; padding: 0.2em 0.6em": ["th, td"]}
     # a minimal width, or a phone has a word a line
-    rules = {"text-align: left": left, "white-space: nowrap": short, "min-width: 14em": long}
-    rules = {props: ", ".join(columns) for props, columns in rules.items() if columns}
-    cells = {"text-align: right; white-space: normal; padding: 0.2em 0.6em": "th, td"}
-    styles = [{"selector": which, "props": props} for props, which in (cells | rules).items()]
+    rules |= {"text-align: left": left, "white-space: nowrap": short, "min-width: 14em": long}
+    styles = [{"selector": ", ".join(of), "props": css} for css, of in rules.items() if of]
     styler = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')
     styler.format(thousands=",", precision=digits, na_rep="none", escape="html")
     return styler.hide(axis="index").set_table_styles(styles)
 
 
 def calculator(start: dict, cost) -> HTML:
-    """Return the calculator of a convolution, which needs no kernel; it starts with a geometry and
-    its `complexity.Cost`, all that paper shows.
-    """
+    """Return the page's calculator, which starts with a geometry and its `complexity.Cost`."""
     values = {name: f"{value:,}" for name, value in vars(cost).items()} | start
     values["additions_with_bias"] = f"{cost.additions + cost.bias_additions:,}"
     return HTML(fill("calculator.html", values))
