@@ -20,7 +20,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from hw3 import show
-from hw3.metrics import Interval
+from hw3.metrics import N_CLASSES, Interval
 from hw3.show import Interactive, calculator, labeled, panels, plain, style, table  # noqa: F401
 
 COLORS = sns.color_palette("colorblind").as_hex()  # those of matplotlib's C0, C1, ... after style()
@@ -91,7 +91,7 @@ def training_curves(runs: dict) -> Interactive:
     """
     notes = dict.fromkeys(run.label() for run in runs.values())
     parts = next(iter(runs.values())).predictions.values()
-    counts = sum(np.bincount(labels, minlength=256) for _, labels, _ in parts)[:7]
+    counts = np.bincount(np.concatenate([labels for _, labels, _ in parts]))[:N_CLASSES]
     floor = counts.max() / counts.sum(), "most frequent emotion"
     histories = {name: run.history for name, run in runs.items()}
     return history_curves(histories, "\n".join(notes), floor)
@@ -116,16 +116,18 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Interactive:
                 look |= {"name": name, "legendgroup": name}  # a click hides it in both panels
                 look |= {"showlegend": row == 1 and part == "held-out", "row": row, "col": 1}
                 figure.add_scatter(x=list(range(1, len(y) + 1)), y=y, **look)
-    losses = _values(histories, "loss")
+    values = pd.concat(map(pd.DataFrame, histories.values())).replace(np.inf, np.nan)
+    losses = values[["loss", "val_loss"]].to_numpy()
     loss = {"title": "loss", "type": "linear", "tickformat": "~g", "hoverformat": ".3f"}
-    if losses.max() > 8 * losses.min() > 0:
+    if np.nanmax(losses) > 8 * np.nanmin(losses) > 0:
         loss |= {"type": "log", "dtick": "D2"}
     # from 0, or hundredths look large
     accuracy = {"title": "accuracy", "type": "linear", "rangemode": "tozero"}
     accuracy |= {"tickformat": ".0%", "hoverformat": ".1%"}
     figure.update_layout(yaxis=loss, yaxis2=accuracy, xaxis2={"title": "epoch"})
     # the name of the line stands on the side where fewer curves run, but for their ends
-    near = _values(histories, "accuracy", slice(longest // 4, 3 * longest // 4)) - floor[0]
+    middle = values[(longest // 4 <= values.index) & (values.index < 3 * longest // 4)]
+    near = middle[["accuracy", "val_accuracy"]].to_numpy() - floor[0]
     near = near[abs(near) < 0.08]
     side = "top" if (near > 0).sum() > len(near) / 2 else "bottom"
     words = {"text": floor[1], "x": 0.5, "xanchor": "center", "yanchor": side}
@@ -151,13 +153,6 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Interactive:
     return Interactive(figure, label, note)
 
 
-def _values(histories: dict, quantity: str, epochs: slice = slice(None)) -> np.ndarray:
-    """Return the finite values of all curves of a quantity, training and held-out, in a row."""
-    keys = quantity, f"val_{quantity}"
-    values = np.concatenate([h[key][epochs] for h in histories.values() for key in keys])
-    return values[np.isfinite(values)]
-
-
 def lines(frame: pd.DataFrame, xlabel: str, ylabel: str, ax=None) -> Figure:
     """Draw each column of a data frame as a line against its index."""
     ax, ends = ax or panels(2.6)[1], frame.iloc[[0, -1]]
@@ -165,9 +160,10 @@ def lines(frame: pd.DataFrame, xlabel: str, ylabel: str, ax=None) -> Figure:
         ax.plot(frame.index, frame[name], dashes, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
-    first, last = ends.index
     changes = "; ".join(f"{name} from {a:.2g} to {b:.2g}" for name, (a, b) in ends.items())
-    label = f"{ylabel} against {xlabel}, from {first:.3g} to {last:.3g}: {changes}."
+    label = (
+        f"{ylabel} against {xlabel}, from {ends.index[0]:.3g} to {ends.index[1]:.3g}: {changes}."
+    )
     return labeled(ax.figure, label)
 
 
@@ -228,7 +224,7 @@ def confusion_matrix(cells, names, title: str, note="", whole=False, faces=None)
     """Draw a confusion matrix that tells count, share and interval of a cell that is chosen.
 
     cells: `metrics.cells`; whole: write counts, not shares; faces: labels (n,), probabilities
-    (n, 7) and images (n, 48, 48) uint8 that were counted; the surest FACES of a cell stand below.
+    (n, 7) and images (n, 48, 48) uint8 that were counted: below stand a cell's surest FACES.
     """
     size = len(names)
     count, share = (cells[c].to_numpy().reshape(size, size) for c in ("count", "share"))
@@ -279,8 +275,8 @@ def layer_costs(layers: pd.DataFrame) -> Figure:
         ax.bar_label(ax.containers[0], fmt="%.1f%%", padding=3)
         ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="")
         ax.set_xlim(0, 1.2 * share.max())
-        most = rows["layer"][share.idxmax()]
-        readings.append(f"of the {column} most, {share.max():.1f}%, are in {most}")
+        layer = rows["layer"][share.idxmax()]
+        readings.append(f"of the {column} most, {share.max():.1f}%, are in {layer}")
     most = " and ".join(readings)
     label = f"Two bar charts over the same {len(rows)} layers, shares in percent: {most}."
     return labeled(figure, label)
@@ -334,10 +330,10 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
     triangles = {"i": [0, 0], "j": [1, 2], "k": [2, 3], "color": COLORS[7], "opacity": 0.3}
     plane = {"name": "plane of axes 1 and 2", "showlegend": True, "hoverinfo": "skip"}
     figure.add_mesh3d(**_points(corners), **triangles, **plane)
-    look = {"mode": "markers+text", "marker": {"size": 5, "color": COLORS[0]}}
+    look = {"mode": "markers+text", "marker": {"size": 5, "color": COLORS[0]}, "name": "samples"}
     look |= {"text": [str(i + 1) for i in range(len(x))], "textposition": "top center"}
-    hover = "sample %{text}: (%{x}, %{y}, %{z})<extra></extra>"
-    figure.add_scatter3d(**_points(x), **look, name="samples", hovertemplate=hover)
+    look["hovertemplate"] = "sample %{text}: (%{x}, %{y}, %{z})<extra></extra>"
+    figure.add_scatter3d(**_points(x), **look)
     segments(rebuilt, x, COLORS[0], 4, name="residuals", hoverinfo="skip")
     for i, color in enumerate((COLORS[1], COLORS[2], COLORS[4])):
         ends = 2 * lengths[i] * axes[i : i + 1]  # two standard deviations each way
@@ -353,14 +349,14 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
     cameras["Seen as at first"] = camera | {"up": {"x": 0, "y": 0, "z": 1}}
     button = "<button type='button' data-camera='{}'>{}</button>"
     buttons = [button.format(json.dumps(place), name) for name, place in cameras.items()]
-    far, spreads = np.linalg.norm(x - rebuilt, axis=1), ", ".join(f"{v:.2f}" for v in lengths)
+    far, sizes = np.linalg.norm(x - rebuilt, axis=1), ", ".join(f"{v:.2f}" for v in lengths)
     label = (
-        f"The {len(x)} samples in space, the principal axes with standard deviations of {spreads}, "
+        f"The {len(x)} samples in space, the principal axes with standard deviations of {sizes}, "
         f"the plane of the first two, and the residuals to it: the longest, {far.max():.2f}, "
         f"is that of sample {far.argmax() + 1}."
     )
-    below = f"<p class='hw3-places no-print'>{' '.join(buttons)}</p>"
-    return Interactive(figure, label, below=below)
+    places = f"<p class='hw3-places no-print'>{' '.join(buttons)}</p>"
+    return Interactive(figure, label, below=places)
 
 
 def _points(xyz) -> dict:

@@ -79,9 +79,8 @@ def difference(labels, first, second, level: float = 0.95) -> Interval:
     The interval is Agresti and Min's (2005), honest for few faces or differences too: the normal
     one for paired data, with half a face more both right, both wrong, and right in each one only.
     """
-    a, b = first == labels, second == labels
+    a, b, n = first == labels, second == labels, len(labels) + 2
     only_first, only_second = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5
-    n = len(labels) + 2
     middle = (only_first - only_second) / n
     variance = (only_first + only_second) / n - middle**2
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance) / np.sqrt(n)
@@ -90,7 +89,7 @@ def difference(labels, first, second, level: float = 0.95) -> Interval:
 
 
 def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Interval:
-    """Return share of first minus that of second, (hits, n) of other images (Newcombe 1998)."""
+    """Return hits / n of first minus that of second, on different images (Newcombe 1998)."""
     a, b = proportion(*first, level), proportion(*second, level)
     value = a.value - b.value
     low = value - np.hypot(a.value - a.low, b.high - b.value)
@@ -156,7 +155,7 @@ def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
 def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> Interval:
     """Return a difference that a statistic gives of counts, with `percentiles` of resampled ones.
 
-    Where an emotion has no faces, the value is NaN in the interval [-1, 1].
+    It is NaN in [-1, 1] where an emotion has no faces.
     """
     if (counts.sum(1) == 0).any():
         return Interval(np.nan, -1.0, 1.0, signed=True)
@@ -172,7 +171,8 @@ def _copies(cells: tuple[int, ...]) -> np.ndarray:
 def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Return the percentiles of drawn values (n,) that hold so large a share between them.
 
-    The number beyond each is lowered by three standard deviations: few verdicts rest on the draw.
+    How many lie beyond an end is up to chance: each end is taken three standard deviations of that
+    number further out, so that hardly any verdict rests on the draw.
     """
     beyond = len(drawn) * (1 - level) / 2
     tail = max(beyond - 3 * np.sqrt(beyond), 0) / len(drawn)
