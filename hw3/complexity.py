@@ -1,23 +1,22 @@
-"""What a convolution costs: by formula, by counting while it runs, and by the clock.
+"""Question 4: what a convolution costs, by formula, by counting while it runs, and by the clock.
 
-One vocabulary: the input has n x n positions and c_in channels; c_out kernels of k x k move over it
-with stride s, after p zeros were put on every side. Values are 32-bit floats. Question 4 of the
-report asks for these numbers.
+The input has n x n positions and c_in channels; c_out kernels of k x k move over it with stride s,
+after p zeros were put on every side. Values are 32-bit floats.
 """
 
+from collections import namedtuple
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 BYTES = 4  # of one 32-bit float
+Slope = namedtuple("Slope", ["value", "low", "high", "intercept"])  # of a line, with an interval
 
-# The question's two layers, both without padding, on an image of 8 x 8 x 5.
-LAYERS = {
+LAYERS = {  # the question's two, both without padding, on an image of 8 x 8 x 5
     "A": {"n": 8, "k": 2, "c_in": 5, "c_out": 6, "s": 3},
     "B": {"n": 3, "k": 2, "c_in": 6, "c_out": 4, "s": 2},
 }
@@ -68,21 +67,17 @@ def convolution_cost(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int =
 def operation_bound(n: int, k: int, c_in: int, c_out: int, p: int = 0, s: int = 1) -> float:
     """Return the original's bound on operations: c_out ((n + 2p - k + s) / s)^2 (2 c_in k^2 - 1).
 
-    It is exact where s divides n + 2p - k, and else less than 4 times too large, as
-    x / floor(x) < 2 for x >= 1.
+    Exact where s divides n + 2p - k, else below 4 times too large: x / floor(x) < 2 for x >= 1.
     """
     convolution_cost(n, k, c_in, c_out, p, s)  # raises on bad geometry
     return c_out * ((n + 2 * p - k + s) / s) ** 2 * (2 * c_in * k**2 - 1)
 
 
-def counting_convolution(
-    image, kernels, bias=None, p: int = 0, s: int = 1
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Convolve one operation at a time, and count each as it happens.
+def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> tuple:
+    """Convolve one operation at a time; return the result (size, size, c_out) and {kind: count}.
 
     image: (n, n, c_in); kernels: (k, k, c_in, c_out), as Keras keeps them; bias: (c_out,) or None.
-    Returns the result, (size, size, c_out), and the counts of multiplications, additions and
-    bias_additions. Raises ValueError for shapes that do not belong together.
+    Raises ValueError for shapes that do not belong together.
     """
     image, kernels = np.asarray(image, float), np.asarray(kernels, float)
     square = len({*image.shape[:2]}) == len({*kernels.shape[:2]}) == 1
@@ -101,11 +96,10 @@ def counting_convolution(
         for i, j, c in np.ndindex(k, k, c_in):
             product = padded[row * s + i, column * s + j, c] * kernels[i, j, c, out]
             count["multiplications"] += 1
-            if total is None:  # the first product is kept; each later one costs an addition
-                total = product
-            else:
-                total += product
+            if total is not None:  # the first product is kept; each later one costs an addition
+                product += total
                 count["additions"] += 1
+            total = product
         if bias is not None:
             total += bias[out]
             count["bias_additions"] += 1
@@ -116,10 +110,8 @@ def counting_convolution(
 def layer_table(model) -> pd.DataFrame:
     """Return one row a layer of a built Keras model (channels last), for one image.
 
-    Columns: layer, kind, output (shape without the batch), parameters (Keras's count),
-    multiply-adds (with the bias, as many additions as multiplications), bytes (of the output). Each
-    weight of a kernel is used once for every position of the output, and a dense layer has one
-    position. Layers without a kernel count as 0: they do only a few operations for each value.
+    output is its shape without the batch, bytes its size. multiply-adds: each weight of a kernel is
+    used once for every position of the output, of which dense layers have one; other layers are 0.
     """
     rows = []
     for layer in model.layers:
@@ -130,15 +122,6 @@ def layer_table(model) -> pd.DataFrame:
         rows.append((*row, BYTES * prod(shape)))
     columns = ["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
     return pd.DataFrame(rows, columns=columns)
-
-
-class Slope(NamedTuple):
-    """A straight line through logarithms, and the interval of its slope."""
-
-    value: float
-    low: float
-    high: float
-    intercept: float
 
 
 def loglog_slope(x, y, level: float = 0.95) -> Slope:
@@ -158,12 +141,8 @@ FIXED = {"n": 48, "C": 64}
 SMOKE = (96, 128, 192, 256)
 QUICK = (*SMOKE, 384, 512)
 FULL = (128, 192, 256, 384, 512, 768, 1024)
-SIZES = {
-    "smoke": {"n": SMOKE, "C": SMOKE, "repeats": 5},
-    "quick": {"n": QUICK, "C": QUICK, "repeats": 7},
-    "full": {"n": FULL, "C": FULL, "repeats": 15},
-}
-SIZES["cpu"] = SIZES["full"]
+REPEATED = {"smoke": (SMOKE, 5), "quick": (QUICK, 7), "full": (FULL, 15), "cpu": (FULL, 15)}
+SIZES = {name: {"n": x, "C": x, "repeats": times} for name, (x, times) in REPEATED.items()}
 
 
 def measure(profile: str = "quick") -> pd.DataFrame:
@@ -194,10 +173,7 @@ def _convolution(n: int, c: int):
 
 
 def seconds(call) -> float:
-    """Return the seconds a call takes until the one number it returns can be read.
-
-    Fetching more would time a copy.
-    """
+    """Return the seconds until the one number a call returns is read; more would time a copy."""
     from keras import ops
 
     start = perf_counter()

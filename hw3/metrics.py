@@ -1,12 +1,11 @@
 """What predictions are worth: accuracies with their intervals, the confusion matrix, its pairs.
 
-A matrix of counts (7, 7) has the true emotion in rows and the predicted one in columns, in the
-order of EMOTIONS.
+Counts (7, 7) have the true emotion in rows, the predicted one in columns, in EMOTIONS' order.
 """
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -21,7 +20,7 @@ UNKNOWN = (np.nan,) * 3  # the interval of a share of no faces
 
 @dataclass(frozen=True)
 class Interval:
-    """A share in [0, 1], or if `signed` a difference of shares, with its 95% interval.
+    """A share in [0, 1], or if `signed` a difference of shares, with its interval.
 
     f"{x}" is "61.3% [57.9, 64.6], n = 800", of a difference "+19.0 points [17.2, 20.7]";
     f"{x:short}" leaves n out, f"{x:cell}" the unit too. It unpacks as value, low, high.
@@ -41,8 +40,8 @@ class Interval:
 
     def __format__(self, kind: str) -> str:
         value, low, high = (f"{100 * x:.1f}" for x in self)
-        if self.signed and not value.startswith("-"):
-            value = f"+{value}"
+        if self.signed:
+            value = f"{100 * self.value:+.1f}"
         if kind == "cell":
             return f"{value} [{low}, {high}]"
         if self.signed:
@@ -51,7 +50,7 @@ class Interval:
         return f"{value}% [{low}, {high}]{n}"
 
     def lies(self, reference: float = 0.0) -> str:
-        """Return where the interval lies: "above" or "below" a value, or "not distinguishable"."""
+        """Return where it lies from a reference: "above", "below" or "not distinguishable"."""
         if self.low > reference:
             return "above"
         return "below" if self.high < reference else "not distinguishable"
@@ -64,10 +63,7 @@ class Interval:
 
 
 def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
-    """Return hits / n and its Wilson score interval (Wilson 1927).
-
-    Raises ValueError unless 0 <= hits <= n > 0.
-    """
+    """Return hits / n in its Wilson score interval (1927); ValueError unless 0 <= hits <= n > 0."""
     ends = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
     return Interval(hits / n, ends.low, ends.high, int(n))
 
@@ -77,18 +73,14 @@ def accuracy(run, part: str = "held-out", level: float = 0.95) -> Interval:
     return proportion(*run.hits(part), level)
 
 
-def difference(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 0.95
-) -> Interval:
-    """Return accuracy of first minus accuracy of second on the same n images.
+def difference(labels, first, second, level: float = 0.95) -> Interval:
+    """Return accuracy of answers first minus that of second, all (n,) codes; NaN where n is 0.
 
-    The interval is Agresti and Min's (2005): the normal one for paired data after half a face is
-    added to each of both right, both wrong, only one right. So it stays honest where the two hardly
-    differ or the faces are few; without any faces the value is NaN.
+    The interval is Agresti and Min's (2005), honest for few faces or differences too: the normal
+    one for paired data, with half a face more both right, both wrong, and right in each one only.
     """
-    a, b = first == labels, second == labels
+    a, b, n = first == labels, second == labels, len(labels) + 2
     only_first, only_second = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5
-    n = len(labels) + 2
     middle = (only_first - only_second) / n
     variance = (only_first + only_second) / n - middle**2
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance) / np.sqrt(n)
@@ -97,10 +89,7 @@ def difference(
 
 
 def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Interval:
-    """Return the share of first minus that of second, each (hits, n) of its own images.
-
-    The interval is Newcombe's (1998).
-    """
+    """Return hits / n of first minus that of second, on different images (Newcombe 1998)."""
     a, b = proportion(*first, level), proportion(*second, level)
     value = a.value - b.value
     low = value - np.hypot(a.value - a.low, b.high - b.value)
@@ -119,33 +108,26 @@ def shares(counts: np.ndarray) -> np.ndarray:
 
 
 def cells(counts: np.ndarray) -> pd.DataFrame:
-    """Return one row a cell of counts (7, 7), row by row.
-
-    Columns: count, n of its true emotion, share count / n, low and high of its Wilson interval.
-    """
-    rows = []
-    for row in counts:
-        n = row.sum()
-        rows += [(count, n, *(proportion(count, n) if n else UNKNOWN)) for count in row]
+    """Return one row a cell, row by row: count, n of its true emotion, Wilson interval of share."""
+    pairs = zip(counts.ravel(), np.repeat(counts.sum(1), N_CLASSES), strict=True)
+    rows = [(k, n, *(proportion(k, n) if n else UNKNOWN)) for k, n in pairs]
     return pd.DataFrame(rows, columns=["count", "n", "share", "low", "high"])
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Return precision, recall with its Wilson interval, F1 and n of each emotion, in [0, 1]."""
-    precision, recall, f1, n = sk.precision_recall_fscore_support(
-        labels, predicted, labels=range(N_CLASSES), zero_division=np.nan
-    )
+    options = {"labels": range(N_CLASSES), "zero_division": np.nan}
+    precision, recall, f1, n = sk.precision_recall_fscore_support(labels, predicted, **options)
     diagonal = cells(confusion(labels, predicted)).iloc[:: N_CLASSES + 1]
-    ends = {"recall low": diagonal["low"].to_numpy(), "recall high": diagonal["high"].to_numpy()}
-    columns = {"precision": precision, "recall": recall, **ends, "F1": f1, "n": n}
-    return pd.DataFrame(columns, index=pd.Index(EMOTIONS, name="emotion"))
+    low, high = diagonal[["low", "high"]].to_numpy().T
+    columns = {"precision": precision, "recall": recall, "recall low": low, "recall high": high}
+    return pd.DataFrame(columns | {"F1": f1, "n": n}, index=pd.Index(EMOTIONS, name="emotion"))
 
 
 def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
-    """Return the 21 pairs of emotions, most confused first.
+    """Return the 21 pairs of emotions, most confused first, with Wilson intervals.
 
-    The rate of a pair is the share of the faces of either emotion that were taken for the other,
-    with its Wilson interval.
+    The rate of a pair is the share of the faces of either emotion that were taken for the other.
     """
     rows = []
     for i, j in combinations(range(N_CLASSES), 2):
@@ -161,26 +143,19 @@ def pair_name(i: int, j: int) -> str:
 
 
 def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
-    """Return n plausible copies (n, 7, 7) of the counts.
+    """Return n plausible copies (n, 7, 7) of the counts, whose rows are drawn from the posterior.
 
-    Each row's shares are drawn from their posterior, times its faces. The posterior is Dirichlet
-    with Perks' prior (1947), one face spread over the seven cells: unlike a plain bootstrap, it
-    stays honest for a rare emotion of which no face, or every face, was recognized.
+    It is Dirichlet with Perks' prior (1947), one face spread over the seven cells of a row: unlike
+    a bootstrap, it stays honest for a rare emotion of which no or every face was recognized.
     """
     p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
 
-@functools.lru_cache(maxsize=1)  # one matrix has many statistics
-def _copies(cells: tuple[int, ...]) -> np.ndarray:
-    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
-
-
 def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> Interval:
-    """Return a difference that a statistic gives of counts (7, 7), with its interval.
+    """Return a difference that a statistic gives of counts, with `percentiles` of resampled ones.
 
-    The interval is `percentiles` of resampled counts. Where an emotion has no faces the value is
-    NaN and the interval all that a difference of shares can be.
+    It is NaN in [-1, 1] where an emotion has no faces.
     """
     if (counts.sum(1) == 0).any():
         return Interval(np.nan, -1.0, 1.0, signed=True)
@@ -188,16 +163,20 @@ def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> I
     return Interval(statistic(counts), *ends, signed=True)
 
 
-def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentiles of drawn values (n,) that hold so large a share of them between them.
+@lru_cache(maxsize=1)  # one matrix has many statistics
+def _copies(cells: tuple[int, ...]) -> np.ndarray:
+    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
 
-    How many of the values lie beyond an end is up to chance: each end is taken three standard
-    deviations of that number further out, so that hardly any verdict rests on the draw.
+
+def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentiles of drawn values (n,) that hold so large a share between them.
+
+    How many lie beyond an end is up to chance: each end is taken three standard deviations of that
+    number further out, so that hardly any verdict rests on the draw.
     """
     beyond = len(drawn) * (1 - level) / 2
     tail = max(beyond - 3 * np.sqrt(beyond), 0) / len(drawn)
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
+    return tuple(np.quantile(drawn, [tail, 1 - tail]).tolist())
 
 
 def verdict(low: np.ndarray, high: np.ndarray) -> str:
@@ -215,10 +194,9 @@ def bonferroni(tests: int) -> float:
 def decide(tests: dict[str, Interval]) -> tuple[str, str, Interval]:
     """Return the verdict on named statistics, and name and interval of the one that decides.
 
-    That is, of a claim that fails, the one with the lowest upper end, else the one with the lowest
-    lower end.
+    It is the one with the lowest upper end if the claim does not hold, else the lowest lower end.
     """
-    low, high = [x.low for x in tests.values()], [x.high for x in tests.values()]
+    _, low, high = zip(*tests.values(), strict=True)
     result = verdict(low, high)
     weakest = int(np.argmin(high if result == "does not hold" else low))
     return result, *list(tests.items())[weakest]

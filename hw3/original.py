@@ -37,23 +37,17 @@ PCA = {
         ["0.39985541", "0.33758926", "-0.85214385"],
     ],
     "components": [
-        ["7.19", "-1.37", "-2.25"],
-        ["0.75", "0.94", "-0.73"],
-        ["-3.07", "4.45", "-3.19"],
-        ["2.61", "2.98", "-1.93"],
-        ["-1.82", "4.75", "4.25"],
-        ["3.35", "-3.92", "2.53"],
-        ["-4.41", "-2.56", "-2.14"],
-        ["3.47", "1.73", "2.28"],
-        ["-2.31", "-6.03", "0.20"],
+        *(["7.19", "-1.37", "-2.25"], ["0.75", "0.94", "-0.73"], ["-3.07", "4.45", "-3.19"]),
+        *(["2.61", "2.98", "-1.93"], ["-1.82", "4.75", "4.25"], ["3.35", "-3.92", "2.53"]),
+        *(["-4.41", "-2.56", "-2.14"], ["3.47", "1.73", "2.28"], ["-2.31", "-6.03", "0.20"]),
         ["-5.75", "-0.98", "0.98"],
     ],
     "errors": ["2.25", "0.73", "3.19", "1.93", "4.25", "2.53", "2.14", "2.28", "0.20", "0.98"],
 }
 
-# Beside it, accuracies of others: the best other reports of the course (on the public and private
-# halves of its test.csv), its DNNs of similar size, and what is published on PrivateTest:
-# Khaireddin and Chen 2021 (arXiv 2105.03588), a ResNet-18, the Residual Masking Network.
+# Accuracies of others: the best other reports of the course (public and private half of test.csv),
+# its DNNs of similar size, and what is published on PrivateTest: Khaireddin and Chen 2021 (arXiv
+# 2105.03588), a ResNet-18, the Residual Masking Network.
 COURSE = {"CNN": (0.703, 0.725), "ensemble": (0.716, 0.736), "DNN": (0.487,)}
 COURSE_DNN = (0.29, 0.37, 0.40, 0.42, 0.48, 0.487)
 PUBLISHED = {"CNN": (0.7328, 0.7370), "ensemble": (0.7682,), "DNN": ()}
@@ -67,5 +61,4 @@ def history(network: str) -> dict[str, list[float]]:
 
 def confusion() -> np.ndarray:
     """Return the printed confusion matrix (7, 7): row shares with two decimals, rows true."""
-    path = FOLDER / "confusion_matrix.csv"
-    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 8))
+    return pd.read_csv(FOLDER / "confusion_matrix.csv", index_col=0).to_numpy()

@@ -1,8 +1,7 @@
 """The worked example of PCA: ten samples in three dimensions, one small function a step.
 
-The steps are those of a hand calculation: the characteristic polynomial from trace, minors and
-determinant; its roots by Viete's trigonometric formula for three real roots; each eigenvector as
-the cross product of two rows of C - lambda I. Only 3x3 covariances are meant; nothing has a unit.
+The steps are those of a hand calculation: the characteristic polynomial of the 3x3 covariance; its
+roots by Viete's formula; each eigenvector as a cross product. Nothing has a unit.
 """
 
 import numpy as np
@@ -12,16 +11,8 @@ from hw3 import original
 
 SAMPLES = np.array(
     [
-        (1, 2, 3),
-        (4, 8, 5),
-        (3, 12, 9),
-        (1, 8, 5),
-        (5, 14, 2),
-        (7, 4, 1),
-        (9, 8, 9),
-        (3, 8, 1),
-        (11, 5, 6),
-        (10, 11, 7),
+        *((1, 2, 3), (4, 8, 5), (3, 12, 9), (1, 8, 5), (5, 14, 2)),
+        *((7, 4, 1), (9, 8, 9), (3, 8, 1), (11, 5, 6), (10, 11, 7)),
     ],
     float,
 )
@@ -101,13 +92,8 @@ def answers(x: np.ndarray = SAMPLES) -> dict[str, np.ndarray]:
     c = covariance(x)
     values, axes = principal_axes(c)
     axes = align(axes, np.array(original.PCA["axes"], float))
-    return {
-        "covariance": c,
-        "eigenvalues": values,
-        "axes": axes,
-        "components": components(x, axes),
-        "errors": errors(x, reconstruct(x, axes)),
-    }
+    ours = {"covariance": c, "eigenvalues": values, "axes": axes}
+    return ours | {"components": components(x, axes), "errors": errors(x, reconstruct(x, axes))}
 
 
 def compare(ours: dict[str, np.ndarray], stated: dict[str, list] = original.PCA) -> pd.DataFrame:

@@ -1,6 +1,4 @@
-"""What JupyterLab and the pages get: the look of figures, their labels, tables, the calculator, and
-plotly figures that answer to pointing.
-"""
+"""What JupyterLab and pages get: figures' look and labels, tables, and plotly figures."""
 
 import html
 import io
@@ -68,35 +66,34 @@ def _with_note(label: str, note: str) -> str:
 class Interactive:
     """A plotly figure, drawn by JupyterLab, and in a page by plotly's script, which is loaded once.
 
-    label is its alternative text, and all that a browser without scripts shows. note, such as
-    Run.label(), ends the label and stands below in small print, and then more HTML.
+    label is its alternative text, and all that a browser without scripts shows. note ends the label
+    and stands below in small print, before `below`, which is HTML.
     """
 
     def __init__(self, figure: go.Figure, label: str, note: str = "", below: str = ""):
         self.figure, self.label, self.below = figure, _with_note(label, note), below
         self.note = html.escape(note).replace("\n", "<br>")  # a line is a text, to be translated
-        font = {"color": GRAY, "size": 12}
-        figure.update_layout(paper_bgcolor=NONE, plot_bgcolor=NONE, font=font)
+        figure.update_layout(paper_bgcolor=NONE, plot_bgcolor=NONE, font_color=GRAY, font_size=12)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         label, script = html.escape(self.label), (HERE / "plot.js").read_text(encoding="utf-8")
-        small = f'<p class="hw3-note">{self.note}</p>' if self.note else ""
         config = {"responsive": True, "displaylogo": False, "showTips": False}
         config["displayModeBar"] = self.figure.layout.dragmode is not False
         config["modeBarButtonsToRemove"] = ["sendChartToCloud"]  # pages ask no other host
         name = f"figure-{crc32(self.figure.to_json().encode()):x}"  # the same in each build
         options = {"div_id": name, "config": config, "post_script": script}
         plot = self.figure.to_html(full_html=False, include_plotlyjs=False, **options)
-        parts = (self.figure.layout.title.text, self.note and f"<sub>{self.note}</sub>")
-        title = {"text": "<br>".join(filter(None, parts)), "yref": "container", "automargin": True}
-        alone = go.Figure(self.figure).update_layout(title=title)
-        return {
-            "application/vnd.plotly.v1+json": json.loads(alone.to_json()),
-            "text/html": f'<div class="hw3-interactive" role="figure" aria-label="{label}">'
+        small = f'<p class="hw3-note">{self.note}</p>' if self.note else ""
+        page = (
+            f'<div class="hw3-interactive" role="figure" aria-label="{label}">'
             f'<noscript><p class="hw3-text">{label}</p></noscript>'
-            f'<div class="hw3-plot">{plot}</div>{small}{self.below}</div>',
-            "text/plain": self.label,
-        }
+            f'<div class="hw3-plot">{plot}</div>{small}{self.below}</div>'
+        )
+        lines = self.figure.layout.title.text, self.note and f"<sub>{self.note}</sub>"
+        title = {"text": "<br>".join(filter(None, lines)), "yref": "container", "automargin": True}
+        alone = json.loads(go.Figure(self.figure).update_layout(title=title).to_json())
+        kind = "application/vnd.plotly.v1+json"
+        return {kind: alone, "text/html": page, "text/plain": self.label}
 
 
 def plain(text: str) -> str:
@@ -116,28 +113,19 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     lengths = frame.map(lambda cell: len(cell) if isinstance(cell, str) else 0).max()
     words = frame.map(lambda cell: isinstance(cell, str) and cell[:1].isalpha()).all()
     long = [f".col{i}" for i, most in enumerate(lengths) if most > 40]
-    rules = {
-        "text-align: left": [f".col{i}" for i, all_of in enumerate(words) if all_of or i == 0],
-        "white-space: nowrap": [
-            f"td.col{i}" for i, most in enumerate(lengths) if most < 25 or not long
-        ],
-        "min-width: 14em": long,  # or a phone has a word a line
-    }
-    cells = "text-align: right; white-space: normal; padding: 0.2em 0.6em"
-    styles = [{"selector": "th, td", "props": cells}]
-    for props, columns in rules.items():
-        if columns:
-            styles.append({"selector": ", ".join(columns), "props": props})
+    short = [f"td.col{i}" for i, most in enumerate(lengths) if most < 25 or not long]
+    left = [f".col{i}" for i, only_words in enumerate(words) if only_words or i == 0]
+    rules = {"text-align: right; white-space: normal; padding: 0.2em 0.6em": ["th, td"]}
+    # a minimal width, or a phone has a word a line
+    rules |= {"text-align: left": left, "white-space: nowrap": short, "min-width: 14em": long}
+    styles = [{"selector": ", ".join(of), "props": css} for css, of in rules.items() if of]
     styler = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')
     styler.format(thousands=",", precision=digits, na_rep="none", escape="html")
     return styler.hide(axis="index").set_table_styles(styles)
 
 
 def calculator(start: dict, cost) -> HTML:
-    """Return the calculator of one convolution: HTML and JavaScript that need no kernel.
-
-    It starts with the geometry `start` and its `complexity.Cost`: all that paper shows.
-    """
+    """Return the page's calculator, which starts with a geometry and its `complexity.Cost`."""
     values = {name: f"{value:,}" for name, value in vars(cost).items()} | start
     values["additions_with_bias"] = f"{cost.additions + cost.bias_additions:,}"
     return HTML(fill("calculator.html", values))
