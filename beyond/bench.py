@@ -1,8 +1,6 @@
 """How fast: training beside plain Keras and PyTorch, reading train.csv beside the original's way.
 
-All ways take turns, again and again, so that a disturbance from outside slows all of them and not
-one. What is kept are the seconds of every repetition, in results/bench/<device>-<backend>.json;
-medians, ranges and ratios are computed from them.
+All ways take turns, so that what disturbs slows all; results/bench/ keeps the seconds of each turn.
 """
 
 import itertools
@@ -25,7 +23,6 @@ from keras import ops
 from hw3 import complexity, faces, machine, models, recipes, runs, train
 from hw3.complexity import seconds
 from hw3.disk import ROOT, write_atomically
-from hw3.metrics import N_CLASSES
 
 FOLDER = ROOT / "results" / "bench"
 # images: learned from in one repetition, whole batches of each size; faces: in train.csv.
@@ -46,7 +43,7 @@ def operations() -> int:
 
 
 def peak(device: str, precision: str) -> float | None:
-    """Return the operations a second in the device's data sheet, where it is known: see PEAK."""
+    """Return the operations a second in the device's data sheet, where PEAK has them."""
     return PEAK.get(device.partition("GPU ")[2]) if precision == "mixed_bfloat16" else None
 
 
@@ -56,7 +53,7 @@ def ours(images, labels, batch: int, precision: str):
     recipe = recipes.recipe("cnn", "full", "modern", **changes)
     model = train.trainer(models.cnn(), images, recipe, recipe.epochs * len(images) // batch)
     rows = np.random.default_rng(0).permutation(len(images)).astype(np.int32)
-    y = np.eye(N_CLASSES, dtype=np.float32)[labels[rows]]
+    y = np.eye(faces.N_CLASSES, dtype=np.float32)[labels[rows]]
 
     def learn():
         model.fit(**train.feed(batch, rows, y), shuffle=False, verbose=0)
@@ -72,7 +69,8 @@ def keras_fit(images, labels, batch: int, precision: str):
         model = models.cnn()
     optimizer = keras.optimizers.SGD(0.01, 0.9, nesterov=True)
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
-    x, y = images[..., None].astype(np.float32) / 255, np.eye(N_CLASSES, dtype=np.float32)[labels]
+    x = images[..., None].astype(np.float32) / 255
+    y = np.eye(faces.N_CLASSES, dtype=np.float32)[labels]
 
     def learn():
         model.fit(x, y, batch_size=batch, verbose=0)
@@ -126,7 +124,7 @@ def torch_network():
     for units in models.CNN_HEAD:
         layers += [nn.Linear(width, units), nn.BatchNorm1d(units), relu, dropout]
         width = units
-    return nn.Sequential(*layers, nn.Linear(width, N_CLASSES))
+    return nn.Sequential(*layers, nn.Linear(width, faces.N_CLASSES))
 
 
 def products(images, labels, batch: int, precision: str):
@@ -147,9 +145,6 @@ def products(images, labels, batch: int, precision: str):
 # Each takes images uint8 (N, 48, 48) and labels (N,), whole batches, and returns a call that learns
 # once from all of them and returns a number that is known when the device has finished.
 WAYS = {OURS: ours, KERAS: keras_fit, TORCH: torch_loop, PRODUCT: products}
-
-
-# Measuring
 
 
 def measure_steps(data: faces.Faces, precision: str, batch: int, repeats: int) -> list[dict]:
@@ -173,9 +168,8 @@ def measure_steps(data: faces.Faces, precision: str, batch: int, repeats: int) -
                 raise RuntimeError(f"our own step cannot be measured: {row['skipped']}") from error
         finally:
             keras.config.set_dtype_policy("float32")
-    for _ in range(repeats):
-        for call, times in calls:
-            times.append(seconds(call))
+    for call, times in calls * repeats:
+        times.append(seconds(call))
     return rows
 
 
@@ -197,12 +191,9 @@ def measure_loading(count: int, repeats: int) -> dict:
             # a folder of its own for each repetition: there is no cache the first time
             with mock.patch.dict(os.environ, HW3_BUILD=f"{folder}/{repeat}"):
                 start = perf_counter()
-                if way == SPLIT:
-                    images, labels = split_load(path)
-                else:
-                    data = faces.load(path)
-                    images, labels = data.images, data.labels
+                read = split_load(path) if way == SPLIT else faces.load(path)
                 times[way].append(perf_counter() - start)
+            images, labels = read if way == SPLIT else (read.images, read.labels)
             if not (np.array_equal(images, drawn.images) and np.array_equal(labels, drawn.labels)):
                 raise RuntimeError(f"{way}: the faces read are not those written")
         return {"faces": count, "bytes": path.stat().st_size, "seconds": times}
@@ -215,17 +206,13 @@ def run(quick: bool = False, **changes) -> dict:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sizes = (QUICK if quick else GPU if machine.accelerators() else CPU) | changes
     torch = {"torch": version("torch")} if find_spec("torch") else {}
-    result = {
-        "device": machine.device(),
-        "backend": keras.backend.backend(),
-        "cores": os.cpu_count(),
-    }
+    device, backend = machine.device(), keras.backend.backend()
+    result = {"device": device, "backend": backend, "cores": os.cpu_count()}
     result |= {"load": os.getloadavg(), "versions": machine.versions() | torch}
-    result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
-    result |= {"images": sizes["images"], "steps": []}
-    result["loading"] = measure_loading(sizes["faces"], sizes["repeats"])
-    name = re.sub("[^a-z0-9]+", "-", result["device"].lower()).strip("-")
-    path = FOLDER / f"{name}-{result['backend']}.json"
+    result |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "images": sizes["images"]}
+    result |= {"steps": [], "loading": measure_loading(sizes["faces"], sizes["repeats"])}
+    name = re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
+    path = FOLDER / f"{name}-{backend}.json"
     data = faces.drawn(sizes["images"])
     for precision, batch in itertools.product(sizes["precisions"], sizes["batches"]):
         result["steps"] += measure_steps(data, precision, batch, sizes["repeats"])
@@ -241,9 +228,6 @@ def run(quick: bool = False, **changes) -> dict:
 def recorded() -> list[dict]:
     """Return all recorded results, in the order of their files' names, perhaps none."""
     return [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
-
-
-# What the results say
 
 
 def table(result: dict) -> pd.DataFrame:
@@ -275,8 +259,7 @@ def loading_table(result: dict) -> pd.DataFrame:
 def trainings(recorded: list[runs.Run]) -> pd.DataFrame:
     """Return medians over the Runs of each recipe and network, device and number of epochs.
 
-    The first epoch compiles. reached: how many have GOAL at the end, after precise BatchNorm where
-    a run has it: the best of many looks at the same few faces would be too good by chance.
+    reached: how many have GOAL at the end, as the best of many epochs would be so by chance.
     """
     rows, keys = [], ["run", "device", "epochs"]
     for r in recorded:
@@ -298,26 +281,23 @@ def figure(result: dict):
 
     from hw3 import figures  # neither is needed to measure
 
-    steps = pd.DataFrame([step for step in result["steps"] if step["way"] != PRODUCT])
-    steps = steps.explode("seconds", ignore_index=True)
-    steps["images/s"] = result["images"] / steps["seconds"].astype(float)
-    precision = steps["precision"].str.removeprefix("mixed_")
-    steps["batch"] = steps["batch"].astype(str) + "\n" + precision
+    rows = pd.DataFrame([step for step in result["steps"] if step["way"] != PRODUCT])
+    rows = rows.explode("seconds", ignore_index=True)
+    rows["images/s"] = result["images"] / rows["seconds"].astype(float)
+    rows["batch"] = rows["batch"].astype(str) + "\n" + rows["precision"].str.removeprefix("mixed_")
     read = pd.DataFrame(result["loading"]["seconds"]).melt(var_name="way", value_name="seconds")
     figure, (left, right) = figures.panels(3, 1, 2)
     look = {"estimator": "median", "errorbar": ("pi", 100)}
-    sns.barplot(steps, x="batch", y="images/s", hue="way", saturation=1, ax=left, **look)
+    sns.barplot(rows, x="batch", y="images/s", hue="way", saturation=1, ax=left, **look)
     left.set_title("training")
     sns.move_legend(left, "lower left", bbox_to_anchor=(-0.2, 1.15), ncols=3, title="", fontsize=8)
     look |= {"ls": "none", "color": "C3", "log_scale": True}
     sns.pointplot(read, x="seconds", y="way", ax=right, **look)
     right.set(xlabel="seconds (logarithmic)", ylabel="")
     right.set_title(f"reading {result['loading']['faces']:,} faces")
-    rates = steps.groupby(["way", "batch"], sort=False)["images/s"].median()
-    training = "; ".join(
-        f"{way}: {rate:,.0f} (batch and precision {' '.join(batch.split())})"
-        for (way, batch), rate in rates.items()
-    )
+    rates = rows.groupby(["way", "batch"], sort=False)["images/s"].median()
+    texts = [f"{w}: {r:,.0f} (batch and precision {b})" for (w, b), r in rates.items()]
+    training = "; ".join(texts).replace("\n", " ")
     medians = read.groupby("way", sort=False)["seconds"].median()
     reading = "; ".join(f"{way}: {s:.2g} s" for way, s in medians.items())
     label = f"Medians. Training, images a second: {training}. Reading train.csv: {reading}."

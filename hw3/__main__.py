@@ -58,10 +58,9 @@ def data(options) -> None:
     """Describe the faces found, or get FER2013."""
     if options.download:
         download()
-    given = faces.find(options.data)
-    size = f"{len(given):,} faces"
-    print(f"{given.name}: {size} from {given.source}, fingerprint {given.fingerprint}")
-    for part, counts in given.counts().items():
+    data = faces.find(options.data)
+    print(f"{data.name}: {len(data):,} faces from {data.source}, fingerprint {data.fingerprint}")
+    for part, counts in data.counts().items():
         emotions = ", ".join(f"{emotion} {n:,}" for emotion, n in counts.items())
         print(f"{part}: {sum(counts.values()):,} ({emotions})")
 
@@ -112,7 +111,7 @@ def predict(options) -> None:
     if not options.network and own != ("original", "quick", 0, []):
         problem = "--recipe, --profile, --seed and --set name a network of your own"
         raise ValueError(f"{problem}: add --network cnn or --network dnn")
-    pictures = [file for file in options.files if not faces.is_table(file)]
+    pictures = [f for f in options.files if Path(f).suffix.lower() not in (".csv", ".gz", ".zip")]
     if pictures and (options.output or len(pictures) < len(options.files)):
         raise FacesError("name either pictures, or one test.csv with -o result.csv")
     if not pictures and (len(options.files) > 1 or not options.output):
@@ -157,10 +156,7 @@ def write_submission(path: str, ids: list[str], labels: np.ndarray) -> None:
 
 
 def record(options) -> None:
-    """Train on FER2013 what is not trained yet, and keep the runs under results/fer2013/.
-
-    Of "modern-cnn" the weights of the best run are kept, too.
-    """
+    """Train on FER2013 what is not trained yet, and keep the runs under results/fer2013/."""
     join_hosts()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # for later seeds
     first, seeds = options.first, range(options.first, options.seeds)
@@ -174,9 +170,8 @@ def record(options) -> None:
         raise ValueError(f"{options.name} without the tests is not recorded: {todo}")
     data = faces.find(options.data)
     runs.check_recordable(data)
-    earlier = [run for run in runs.recorded(options.name) if run.recipe.seed not in seeds]
-    alike = [run for run in earlier if replace(run.recipe, seed=first) == wanted[0]]
-    best = min(map(runs.rank, alike), default=(1, 0))
+    alike = [r for r in runs.recorded(options.name) if replace(r.recipe, seed=first) == wanted[0]]
+    best = min((runs.rank(r) for r in alike if r.recipe.seed not in seeds), default=(1, 0))
     for recipe in wanted:  # one by one, so that nothing is lost where a later one is broken off
         run = trained.obtain(network, data, recipe)
         folder = runs.record(run)

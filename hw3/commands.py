@@ -1,23 +1,23 @@
 """What python -m hw3, beyond and press share: options, and an error as one line and status 1."""
 
-import argparse
 import errno
 import os
 import sys
+from argparse import ArgumentParser, ArgumentTypeError
 from importlib.util import find_spec
 
 from hw3 import recipes
 from hw3.disk import build_dir
 
 
-def option(*names, **settings) -> argparse.ArgumentParser:
+def option(*names, **settings) -> ArgumentParser:
     """Return an option or argument that several commands share, as a parent of their parsers."""
-    parent = argparse.ArgumentParser(add_help=False)
+    parent = ArgumentParser(add_help=False)
     parent.add_argument(*names, **settings)
     return parent
 
 
-def profile(default: str) -> argparse.ArgumentParser:
+def profile(default: str) -> ArgumentParser:
     text = f"how much to train (default: {default})"
     return option("--profile", choices=recipes.PROFILES, default=default, help=text)
 
@@ -25,8 +25,7 @@ def profile(default: str) -> argparse.ArgumentParser:
 def path(text: str) -> str:
     """Return a path, the home folder put in for ~ (not every shell does); refuse an empty one."""
     if not text:
-        todo = "name a file or folder, or leave the option out"
-        raise argparse.ArgumentTypeError(f"the path is empty: {todo}")
+        raise ArgumentTypeError("the path is empty: name a file or folder, or leave the option out")
     return os.path.expanduser(text)
 
 
@@ -34,17 +33,18 @@ FACES = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then
 DATA = option("--data", metavar="PATH", type=path, help=FACES)
 PROFILE = profile("quick")
 FRESH = option("--fresh", action="store_true", help="train again even if nothing changed")
-NO_ROOM = {errno.ENOSPC: "free some space", errno.EROFS: "make it writable"}
+OTHER = "or name another folder in the environment variable HW3_BUILD"
+NO_ROOM = {errno.ENOSPC: f"free some space, {OTHER}", errno.EROFS: f"make it writable, {OTHER}"}
 
 
 class Commands:
     """The commands of a package: each a function of the options, whose docstring is its help."""
 
     def __init__(self, package: str, description: str):
-        self.top = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
+        self.top = ArgumentParser(prog=f"python -m {package}", description=description)
         self.commands = self.top.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(self, function, *shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(self, function, *shared: ArgumentParser) -> ArgumentParser:
         """Add a command with the shared options; return its parser, for options of its own."""
         name, text = function.__name__, function.__doc__.partition("\n")[0].rstrip(".")
         parser = self.commands.add_parser(name, help=text, description=text, parents=shared)
@@ -86,8 +86,5 @@ def check_backend() -> None:
 def _refusal(error: OSError) -> str:
     """Return what the system refused and what to do: libraries wrap it in many words."""
     where = error.filename or f"while writing to {build_dir()}"
-    todo = "check the path and its permissions"
-    if error.errno in NO_ROOM:
-        elsewhere = "or name another folder in the environment variable HW3_BUILD"
-        todo = f"{NO_ROOM[error.errno]}, {elsewhere}"
+    todo = NO_ROOM.get(error.errno, "check the path and its permissions")
     return f"{os.strerror(error.errno)}: {where}; {todo}"

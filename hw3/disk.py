@@ -20,9 +20,8 @@ def build_dir() -> Path:
 def write_atomically(path: Path, write: Callable) -> None:
     """Make the file `path`, and its folder, by `write(file)`, where file is open for bytes.
 
-    A reader sees the old file or the whole new one, also after a kill or two writers at once: the
-    bytes go to a name of their own in the same folder, which then replaces `path`. Raises what
-    `write` raises, and OSError for a full or read-only disk; nothing is left behind then.
+    A reader sees the old file or the whole new one, also after a kill or two writers at once.
+    Raises what `write` raises, and OSError of the disk; nothing is left behind then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,29 +16,9 @@ import numpy as np
 from hw3.disk import ROOT
 from hw3.sources import cache, csvs, errors, layouts
 from hw3.sources import drawn as painter
-from hw3.sources.errors import FacesError  # noqa: F401 (offered here too, like all below)
-from hw3.sources.fer2013 import (  # noqa: F401
-    ANGRY,
-    COUNTS,
-    DISGUST,
-    EMOTIONS,
-    FEAR,
-    FER2013,
-    FINGERPRINT,
-    HAPPY,
-    N_CLASSES,
-    NEUTRAL,
-    PARTS,
-    PIXELS,
-    PRIVATE,
-    PUBLIC,
-    SAD,
-    SIDE,
-    SURPRISE,
-    TEST,
-    TRAINING,
-    UNLABELED,
-)
+from hw3.sources.errors import FacesError  # noqa: F401 (offered here too)
+from hw3.sources.fer2013 import *  # noqa: F403 (all words of FER2013 are offered here too)
+from hw3.sources.fer2013 import EMOTIONS, PARTS, PRIVATE, PUBLIC, UNLABELED
 from hw3.sources.images import picture  # noqa: F401
 
 
@@ -62,8 +42,8 @@ class Faces:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits of the SHA-256 of images, labels and part, in the order of the faces."""
-        arrays = (self.images, self.labels, self.part)
-        return cache.sha(*map(np.ascontiguousarray, arrays)).hex()[:16]
+        arrays = map(np.ascontiguousarray, (self.images, self.labels, self.part))
+        return cache.sha(*arrays).hex()[:16]
 
     def only(self, part_name: str) -> "Faces":
         """Return the Faces of one of PARTS, perhaps none. Raises ValueError for another name."""
@@ -82,27 +62,23 @@ class Faces:
 
 
 def find(data: str | Path | None = None) -> Faces:
-    """Return the Faces of `data`, else of HW3_DATA, else of data/ beside hw3 if it holds something,
-    else the drawn ones.
+    """Return the Faces of `data` or HW3_DATA, else of data/ beside hw3 if not empty, else drawn.
 
-    A relative path counts from the working directory. Raises FacesError; a path that is named is
-    never passed over.
+    Raises FacesError; a path that is named is never passed over.
     """
     path, usual = data or os.environ.get("HW3_DATA"), ROOT / "data"
     with errors.one_line(usual):
-        if not path and os.path.lexists(usual):
-            path = usual if not usual.is_dir() or layouts.children(usual) else None
+        if not path and os.path.lexists(usual) and (not usual.is_dir() or layouts.children(usual)):
+            path = usual
     return load(path) if path else drawn()
 
 
 def load(path: str | Path) -> Faces:
-    """Return the Faces in a CSV of any layout, or in a directory that holds a layout. Raises
-    FacesError.
+    """Return the Faces in a CSV of any layout, or in a folder that holds one. Raises FacesError.
 
-    Of several layouts in a directory the first of these is read, and `source` says so: fer2013.csv,
-    icml_face_data.csv, train.csv (with test.csv), image folder, test.csv. Faces keep the order of
-    the file; those of a folder are in the order of part, file name, emotion. The arrays are cached
-    under build_dir() until a file or the code that reads it changes.
+    Of several the first of these is read, and `source` says so: fer2013.csv, icml_face_data.csv,
+    train.csv (with test.csv), image folder, test.csv. Faces keep the order of the CSV; in a folder
+    it is part, file name, emotion. They are cached until a file or the code that reads it changes.
     """
     path = Path(path)
     with errors.one_line(path):
@@ -112,8 +88,8 @@ def load(path: str | Path) -> Faces:
         def make():
             arrays = read(files)
             if _stamp(layouts.discover(path)[1]) != stamp:
-                found = "that it changed while it was read"
-                raise errors.bad(errors.name(path), found, "it at rest", "load it again")
+                change = "that it changed while it was read"
+                raise errors.bad(errors.name(path), change, "it at rest", "load it again")
             return arrays
 
         file = f"faces-{cache.sha(place).hex()[:16]}"
@@ -127,10 +103,7 @@ def _stamp(files):
 
 
 def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return the ids, as in the file, and the images, uint8 (N, 48, 48), of a test CSV id,feature.
-
-    Raises FacesError.
-    """
+    """Return ids, as in the file, and images, uint8 (N, 48, 48), of a test CSV; or FacesError."""
     with errors.one_line(path):
         images, _, _, ids = csvs.read_one(path, ("test",))
         return ids, images
@@ -153,8 +126,3 @@ def identical(images: np.ndarray) -> np.ndarray:
     """Return a number (N,) for each of the images (N, 48, 48), the same for equal ones."""
     prints = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
     return np.unique(prints, return_inverse=True)[1]
-
-
-def is_table(path: str | Path) -> bool:
-    """Return whether a file's name is that of a CSV, perhaps packed, rather than of a picture."""
-    return Path(path).suffix.lower() in (".csv", ".gz", ".zip")

@@ -1,4 +1,1 @@
-"""Where faces come from: files (layouts, csvs, images), the cache, the drawn faces, a download.
-
-Below them: fer2013 (its words and numbers) and errors (how bad data are refused).
-"""
+"""Where faces come from: layouts, csvs, images, download, drawn, cache; below: fer2013, errors."""

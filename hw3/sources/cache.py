@@ -1,20 +1,16 @@
-"""The cache of faces under build_dir(). A file is its key (32 bytes), images, labels, part, and the
-SHA-256 of all that: bytes only, so that reading it can run no code.
-"""
+"""The cache of faces: files of key (32 bytes), images, labels, part, and the SHA-256 of all."""
 
 import contextlib
 import hashlib
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from hw3.disk import build_dir, write_atomically
+from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.sources.fer2013 import PIXELS, SIDE
 
-# the code that decides what is read
-CODE = (Path(__file__).parents[1] / "faces.py", *sorted(Path(__file__).parent.glob("*.py")))
+CODE = ROOT / "hw3/faces.py", *sorted(ROOT.glob("hw3/sources/*.py"))  # decides what is read
 
 
 def kept(name, what, make):

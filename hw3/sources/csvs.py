@@ -1,6 +1,5 @@
-"""The strict reader of CSVs, perhaps gzipped, or alone in a zip. Columns go by the names in the
-header: any case, order and blanks; other columns are ignored. All else is refused with a FacesError
-but for one thing that cannot be seen: a course CSV that is cut off inside its very last number.
+"""The strict reader of CSVs, also gzipped, or alone in a zip; columns go by name, in any order.
+All else is refused, but for what cannot be seen: a course CSV cut off inside its very last number.
 """
 
 import csv
@@ -48,8 +47,7 @@ def read_one(path, layouts):
             if len(fields) != len(names):
                 raise bad(where, f"{len(fields)} columns", f"{len(names)} as in the header")
             for key in keys:
-                cell = fields[names.index(key)].strip(" ")
-                values[key].append(_value(where, key, cell, first))
+                values[key].append(_value(where, key, fields[names.index(key)].strip(" "), first))
         texts = [fields[names.index(pixels)].strip(" ") for _, fields in batch]
         block = _parse(texts)
         if block is None:
@@ -102,10 +100,10 @@ def _open(path):
     archive = zipfile.ZipFile(path)
     members = [m for m in archive.infolist() if m.filename.endswith(".csv")]
     members = [m for m in members if not m.filename.startswith("__MACOSX/")]
-    known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    readable = [m for m in members if m.compress_type in known and not m.flag_bits & 1]
-    if len(members) != 1 or not readable:
-        found = f"{len(members)} CSV files, {len(readable)} of them readable"
+    plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    readable = sum(m.compress_type in plain and not m.flag_bits & 1 for m in members)
+    if (len(members), readable) != (1, 1):
+        found = f"{len(members)} CSV files, {readable} of them readable"
         raise bad(name(path), found, "one, deflated, no password", "unpack it")
     return io.BufferedReader(archive.open(members[0]), 1 << 20)
 
@@ -127,11 +125,10 @@ def _value(where, key, cell, first):
 def _parse(texts):
     """Return rows of pixels, uint8 (n, 2304), if each is 2,304 numbers, one space apart, else None.
 
-    All rows at once, byte by byte: the number before a space is its last two digits plus 100 times
-    a third before them. A digit is its character less 48; as uint8 every other character comes out
-    above 9, and is made 0.
+    All rows at once, byte by byte, with three spaces in front to look back: the number before a
+    space is its last two digits plus 100 times a third before them. A digit is its character less
+    48; as uint8 every other character comes out above 9, and is made 0.
     """
-    # three spaces in front: one can always look three back
     text = np.frombuffer(f"   {' '.join(texts)} ".encode(), np.uint8)
     digits = text - np.uint8(ord("0"))
     is_digit = digits < 10

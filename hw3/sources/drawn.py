@@ -5,9 +5,8 @@ System: Ekman & Friesen (1978), Consulting Psychologists Press; second edition b
 Hager (2002), Research Nexus. How far a unit moves a line here is judged by eye. Nothing learned
 from these faces says anything about people. beyond/demo.py turns _soft to _mouth into JavaScript.
 
-Every step works on a block of faces at once. A face has its own coordinates: x to the right, y
-down, in pixels at scale 1, from the middle of the head. Shapes are soft signed distances (negative
-inside), laid over an albedo (the gray of each material).
+A face's x grows to the right, y down, in pixels at scale 1, from the middle of the head. Shapes are
+soft signed distances (negative inside), laid over an albedo (the gray of each material).
 """
 
 from types import SimpleNamespace
@@ -18,38 +17,34 @@ from hw3.sources.fer2013 import COUNTS, NEUTRAL
 from hw3.sources.fer2013 import SIDE as SIZE  # as try.js calls it
 
 BLOCK = 64  # faces at once: few enough for the cache, many enough to hide the cost of NumPy's calls
-UNITS = (
-    {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser"}
-    | {6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 12: "lip corner puller"}
-    | {15: "lip corner depressor", 16: "lower lip depressor", 20: "lip stretcher"}
-    | {23: "lip tightener", 26: "jaw drop"}
-)
+UNITS = {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser"}
+UNITS |= {6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 12: "lip corner puller"}
+UNITS |= {15: "lip corner depressor", 16: "lower lip depressor", 20: "lip stretcher"}
+UNITS |= {23: "lip tightener", 26: "jaw drop"}
 ANGER, FEAR = (4, 5, 7, 23), (1, 2, 4, 5, 7, 20, 26)
 EXPRESSIONS = (ANGER, (9, 15, 16), FEAR, (6, 12), (1, 4, 15), (1, 2, 5, 26), ())  # by emotion
 # What differs between pictures apart from the expression: (low, high), uniform. Pixels of the face,
 # the sine of turn (15 degrees at most), grays from 0 to 1. A low below 0: only some have it.
-TRAITS = (
-    # pose in the picture's plane and out of it (features slide, the far eye narrows), and light
-    {"shift_x": (-4, 4), "shift_y": (-4, 4), "scale": (0.95, 1.2), "turn": (-0.26, 0.26)}
-    | {"yaw": (-1, 1), "pitch": (-1, 1), "light_x": (-0.9, 0.9), "light_y": (-0.8, 0.3)}
-    | {"contrast": (0.75, 1.15), "brightness": (-0.08, 0.06), "blur": (-0.15, 0.18)}
-    | {"noise": (0.01, 0.1), "backdrop": (0.05, 0.95), "backdrop_x": (-0.5, 0.5)}
-    | {"backdrop_y": (-0.25, 0.25)}
-    # the hand in front of one face in ten, the head, the hair
-    | {"cover": (-9, 1), "cover_cos": (-1, 1), "cover_reach": (4, 15), "cover_off": (-14, 14)}
-    | {"skin": (0.45, 0.8), "head_w": (15, 18), "head_h": (19.5, 22.5), "jaw": (0.1, 0.35)}
-    | {"neck": (8, 12), "hair": (0.04, 0.6), "hairline": (-19, -13.5), "parting": (-0.36, 0.36)}
-    | {"temples": (2, 14), "hair_long": (-0.6, 1), "stubble": (-0.6, 0.35)}
-    | {"moustache": (-1.5, 0.5), "glasses": (-5, 1)}
-    # features at rest: no two neutral faces are alike; mouth_bend: corners down is positive
-    | {"eye_x": (6.9, 8.3), "eye_w": (3.7, 4.6), "eye_h": (1.7, 2.5), "eye_low": (1, 1.5)}
-    | {"iris": (0.1, 0.4), "gaze": (-1, 1), "bags": (0, 0.2), "brow_y": (-5.8, -4.4)}
-    | {"brow_slope": (-0.7, 0.7), "brow_arch": (0.2, 1.3), "brow_thick": (0.7, 1.5)}
-    | {"furrow": (-0.15, 0.2), "nose_w": (2.6, 3.8), "nose_dark": (0.05, 0.22)}
-    | {"mouth_y": (10.2, 12), "mouth_w": (6.3, 7.7), "mouth_bend": (-0.8, 0.8)}
-    | {"lip_up": (0.8, 1.5), "lip_low": (1.2, 2.1), "lip_dark": (0.15, 0.4), "parted": (-0.8, 0.5)}
-    | {"smile_open": (0.15, 1), "lopsided": (-0.25, 0.25)}
-)
+# pose in the picture's plane and out of it (features slide, the far eye narrows), and light
+TRAITS = {"shift_x": (-4, 4), "shift_y": (-4, 4), "scale": (0.95, 1.2), "turn": (-0.26, 0.26)}
+TRAITS |= {"yaw": (-1, 1), "pitch": (-1, 1), "light_x": (-0.9, 0.9), "light_y": (-0.8, 0.3)}
+TRAITS |= {"contrast": (0.75, 1.15), "brightness": (-0.08, 0.06), "blur": (-0.15, 0.18)}
+TRAITS |= {"noise": (0.01, 0.1), "backdrop": (0.05, 0.95), "backdrop_x": (-0.5, 0.5)}
+TRAITS |= {"backdrop_y": (-0.25, 0.25)}
+# the hand in front of one face in ten, the head, the hair
+TRAITS |= {"cover": (-9, 1), "cover_cos": (-1, 1), "cover_reach": (4, 15), "cover_off": (-14, 14)}
+TRAITS |= {"skin": (0.45, 0.8), "head_w": (15, 18), "head_h": (19.5, 22.5), "jaw": (0.1, 0.35)}
+TRAITS |= {"neck": (8, 12), "hair": (0.04, 0.6), "hairline": (-19, -13.5), "parting": (-0.36, 0.36)}
+TRAITS |= {"temples": (2, 14), "hair_long": (-0.6, 1), "stubble": (-0.6, 0.35)}
+TRAITS |= {"moustache": (-1.5, 0.5), "glasses": (-5, 1)}
+# features at rest: no two neutral faces are alike; mouth_bend: corners down is positive
+TRAITS |= {"eye_x": (6.9, 8.3), "eye_w": (3.7, 4.6), "eye_h": (1.7, 2.5), "eye_low": (1, 1.5)}
+TRAITS |= {"iris": (0.1, 0.4), "gaze": (-1, 1), "bags": (0, 0.2), "brow_y": (-5.8, -4.4)}
+TRAITS |= {"brow_slope": (-0.7, 0.7), "brow_arch": (0.2, 1.3), "brow_thick": (0.7, 1.5)}
+TRAITS |= {"furrow": (-0.15, 0.2), "nose_w": (2.6, 3.8), "nose_dark": (0.05, 0.22)}
+TRAITS |= {"mouth_y": (10.2, 12), "mouth_w": (6.3, 7.7), "mouth_bend": (-0.8, 0.8)}
+TRAITS |= {"lip_up": (0.8, 1.5), "lip_low": (1.2, 2.1), "lip_dark": (0.15, 0.4)}
+TRAITS |= {"parted": (-0.8, 0.5), "smile_open": (0.15, 1), "lopsided": (-0.25, 0.25)}
 
 
 def draw(n, seed=0, labels=None, intensity=None, units=None):
@@ -182,24 +177,21 @@ def _head(t, au, u, v):
     cap = _soft(edge - 1.3) * _soft(v - t.hairline - t.parting * u - receding)
     gloss = 0.85 + 0.6 * _bump(2 * (lean - 0.5 * t.light_x)) * _bump((v + 17) / 5)
     _over(picture, cap, t.hair * gloss)
-    # half an ellipsoid with the normal (lean, tall, rest), lit as the cosine (Lambert)
-    rest = np.sqrt(np.maximum(1 - 0.9 * radius2, 0))
-    light = lean * (0.42 * t.light_x) + tall * (0.42 * t.light_y) + 0.5 * rest - 0.3
+    rest = np.sqrt(np.maximum(1 - 0.9 * radius2, 0))  # (lean, tall, rest) is normal to an ellipsoid
+    light = lean * (0.42 * t.light_x) + tall * (0.42 * t.light_y) + 0.5 * rest - 0.3  # Lambert
     return picture, 1 + np.maximum(head, cap) * light
 
 
 def _nose(t, au, picture, x, y):
     """The nose, around its tip, and the furrows above it between the brows."""
-    # the nose shades its side away from the light
-    wide, shadow = np.abs(x), np.copysign(1.8, -t.light_x)
+    wide, shadow = np.abs(x), np.copysign(1.8, -t.light_x)  # it shades its side away from the light
     raised, wing = y + 1.1 * au[9], t.nose_w + 0.6 * au[9] + 0.3 * au[12]
     dark = t.nose_dark * _bump((x - shadow) / 1.8) * _bump((y + 3.5) / 6)
     dark -= 0.14 * _bump(x / 1.7) * _bump((y + 2) / 5)
     dark += 0.5 * _bump((wide - 0.55 * wing) / 1.1) * _bump((raised - 1.2) / 1.1)
     dark += 0.3 * _bump((wide - wing) / 0.9) * _bump(raised / 2)
-    # AU9 folds the root of the nose; AU4 draws the brows together with a furrow between them.
     dark += (0.5 * au[9]) * _bump(wide / 4) * _line(np.abs(y - 0.5 * wide + 5.3) - 1.2, 0.6)
-    furrow = np.clip(t.furrow + 0.45 * au[4], 0, 1)
+    furrow = np.clip(t.furrow + 0.45 * au[4], 0, 1)  # between the brows
     dark += furrow * _bump((wide - 1.4) / 0.9) * _bump((y + 11.5) / 3)
     picture *= 1 - dark
 
@@ -212,21 +204,18 @@ def _eye(t, au, picture, x, y, side):
     arch, ends = 1 - along * along, _soft((np.abs(along) - 1.1) * 3)
     upper = t.eye_h + 1.7 * au[5] - 0.5 * au[7] - 0.3 * au[6] - 0.6 * au[9] - 0.3 * au[4]
     lower = t.eye_low - 0.7 * au[7] - 0.9 * au[6] - 0.6 * au[9]
-    # the inner end of the lid follows the brow
-    top = (0.6 * au[1]) * along - np.maximum(upper, 0.5) * arch
+    top = (0.6 * au[1]) * along - np.maximum(upper, 0.5) * arch  # its inner end follows the brow
     bottom = np.maximum(lower, 0.1) * arch
-    # The hollow; the pouch, deeper as the cheek rises; the crow's feet; the crease of the lid.
-    dark = 0.16 * _bump(x / 7) * _bump((y + 2.5) / 3.5)
+    dark = 0.16 * _bump(x / 7) * _bump((y + 2.5) / 3.5)  # the hollow
     pouch = t.bags + 0.4 * au[6] + 0.25 * au[7]
     dark += pouch * _line(y - bottom - 1.5 + 0.6 * au[6], 0.8) * _bump(along / 1.2)
-    feet = _line(np.abs(y) - 0.6 * t.eye_w * (along - 1), 0.4)
+    feet = _line(np.abs(y) - 0.6 * t.eye_w * (along - 1), 0.4)  # the crow's
     dark += (0.4 * au[6]) * _bump(2 * along - 3) * feet
-    dark += 0.25 * _line(y - top + 1.6 - 0.5 * au[5], 0.5) * _bump(along / 1.3)
+    dark += 0.25 * _line(y - top + 1.6 - 0.5 * au[5], 0.5) * _bump(along / 1.3)  # the lid's crease
     dark -= (0.15 * au[6]) * _bump(x / 5) * _bump((y - 5.5) / 2.5)
     picture *= 1 - dark
-    # White, iris, pupil; then the lashes.
     ball = np.sqrt((x - side * t.gaze) ** 2 + (y + 0.4) ** 2)
-    eye = 0.9 - 0.15 * _soft(y - top - 1)
+    eye = 0.9 - 0.15 * _soft(y - top - 1)  # the white; then iris, pupil, lashes
     _over(eye, _soft(ball - 2.1), t.iris)
     _over(eye, _soft(ball - 0.8), 0.04)
     _over(picture, _soft(np.maximum(top - y, y - bottom)), eye)
@@ -242,9 +231,8 @@ def _eye(t, au, picture, x, y, side):
     _over(picture, hairs, np.minimum(t.hair / 2, t.skin / 3))
     wrinkles = np.maximum((0.3 * au[1]) * inner, 0.25 * au[2])
     picture *= 1 - wrinkles * _line(brow + 2.9, 0.5) * _bump(b)
-    # Glasses: a rim and the bars to the nose and to the ear.
-    rim = np.abs(np.sqrt((x / 6.2) ** 2 + ((y - 0.4) / 5) ** 2) - 1) * 5.5 - 0.35
-    bars = np.maximum(np.abs(y + 0.6) - 0.2, 6 - np.abs(x))
+    rim = np.abs(np.sqrt((x / 6.2) ** 2 + ((y - 0.4) / 5) ** 2) - 1) * 5.5 - 0.35  # of glasses
+    bars = np.maximum(np.abs(y + 0.6) - 0.2, 6 - np.abs(x))  # to the nose and to the ear
     _over(picture, _soft(np.minimum(rim, bars)) * (t.glasses > 0), t.hair * 0.5)
 
 
@@ -264,12 +252,11 @@ def _mouth(t, au, picture, x, y):
     bottom = (rest + 2.3 * smile + 3.7 * tall + 1.9 * au[16] + 0.4 * au[20]) * box
     thin = 1 - 0.65 * au[23] - 0.25 * au[20] - 0.25 * au[12]
     lips_top, lips_bottom = top - (t.lip_up * thin) * arch, bottom + (t.lip_low * thin) * arch
-    # Folds from the nose past the corners; a moustache; the shadow of the lower lip.
     fold = _line(np.abs(x) - 4.2 - 0.55 * np.clip(y + 7, 0, 9) - 0.8 * au[12], 0.9)
     deep = 0.05 + 0.3 * au[12] + 0.32 * au[9] + 0.12 * au[20]
-    dark = deep * fold * _bump((y + 3.2) / 4.5)
+    dark = deep * fold * _bump((y + 3.2) / 4.5)  # the folds from the nose past the corners
     dark += np.maximum(t.moustache, 0) * _bump(x / 7.5) * _bump((y + 3.3) / 1.8)
-    below = _bump((y - lips_bottom - 1.2) / 1.6)
+    below = _bump((y - lips_bottom - 1.2) / 1.6)  # the shadow of the lower lip
     dark += (0.22 + 0.15 * au[15]) * np.maximum(1 - 2 * along2, 0) * below
     picture *= 1 - dark
     # Lips, the dark between them, the teeth that a smile shows above and a lowered lip below.

@@ -35,8 +35,7 @@ def picture(path: str | Path) -> np.ndarray:
 
 def read(files) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images, labels and part of image files, given as (path, part, label)."""
-    # one picture of all is quicker than an array of each
-    canvas = Image.new("L", (SIDE, SIDE * len(files)))
+    canvas = Image.new("L", (SIDE, SIDE * len(files)))  # quicker than an array of each image
     for i, (path, _, _) in enumerate(files):
         canvas.paste(_read_one(path), (0, SIDE * i))
     part, labels = np.array([file[1:] for file in files], np.uint8).T.copy()

@@ -60,9 +60,8 @@ def _images(folders):
             expected = f"one folder for each of {', '.join(wanted)}"
             raise bad(f"{top.name}/", found, expected, "correct the names")
         for emotion, folder in emotions:
-            for image in children(folder):
-                part = _part(image, top.name)
-                files.append((part, image.name, wanted.index(emotion), image.path))
+            for file in children(folder):
+                files.append((_part(file, top.name), file.name, wanted.index(emotion), file.path))
     if not 0 < len(files) <= csvs.MAX_FACES:
         expected = f"1 to {csvs.MAX_FACES}"
         raise bad(f"{folders[0].name}/", f"{len(files)} images", expected, "check the folder")
@@ -76,6 +75,5 @@ def _part(image, top):
     parts, default = (PARTS[1:], TEST) if top == "test" else (PARTS[:1], TRAINING)
     usage = image.name.partition("_")[0]
     if usage in PARTS and usage not in parts:
-        expected = " or ".join(parts)
-        raise bad(name(image, 3), f"{usage} in {top}/", expected, "move or rename it")
+        raise bad(name(image, 3), f"{usage} in {top}/", " or ".join(parts), "move or rename it")
     return PARTS.index(usage) if usage in parts else default
