@@ -6,14 +6,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from hw3.recipes import Recipe
-
 
 class BatchNormalization(layers.BatchNormalization):
     """Keras's, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
 
-    On TensorFlow one fused operation, where Keras's own makes several; the moving variance is the
-    sample's, over n - 1. On JAX mean and variance come from one reading of the pictures, not two.
+    On TensorFlow it is one fused operation, whose moving variance is the sample's, over n - 1; on
+    JAX mean and variance come from one reading of the pictures, not two.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -24,9 +22,8 @@ class BatchNormalization(layers.BatchNormalization):
             from tensorflow import raw_ops
 
             options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
-            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(
-                x=inputs, scale=self.gamma, offset=self.beta, **options
-            )
+            options |= {"x": inputs, "scale": self.gamma, "offset": self.beta}
+            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(**options)
         else:
             x = ops.cast(inputs, "float32")
             mean = ops.mean(x, (0, 1, 2))
@@ -54,10 +51,7 @@ class MaxPooling2D(layers.MaxPooling2D):
 
 
 class Stored(layers.Layer):
-    """Images (N, 48, 48), uint8 and whole on the device: row numbers (n,) -> faces (n, 48, 48, 1).
-
-    The faces are in [0, 1].
-    """
+    """uint8 images (N, 48, 48), all on the device: rows (n,) -> faces (n, 48, 48, 1) in [0, 1]."""
 
     def __init__(self, images: np.ndarray):
         super().__init__(name="stored")
@@ -70,7 +64,7 @@ class Stored(layers.Layer):
 
 
 class Distortion(layers.Layer):
-    """Random distortions of the recipe's sizes, others for each face (n, 48, 48, 1); training only.
+    """Random distortions of a Recipe's sizes, others for each face (n, 48, 48, 1); training only.
 
     All moves are one resampling: an output pixel q shows the input at c + R S Z F (q - c) + d,
     turned, sheared, zoomed and mirrored about the center c, and shifted; what comes from outside
@@ -78,7 +72,7 @@ class Distortion(layers.Layer):
     mean moves, and noise is added; what is darker than black or brighter than white is cut off.
     """
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe):
         super().__init__(name="distortion")
         self.recipe, self.seeds = recipe, keras.random.SeedGenerator(recipe.seed)
 
@@ -92,13 +86,13 @@ class Distortion(layers.Layer):
             faces = self._blur(faces)
         if r.contrast or r.brightness:
             mean = ops.mean(faces, (1, 2, 3), keepdims=True)
-            contrast = self._draw(faces, r.contrast)[:, None, None, None]
-            brightness = self._draw(faces, r.brightness)[:, None, None, None]
-            faces = ops.clip(mean + brightness + (faces - mean) * (1 + contrast), 0, 1)
+            contrast, brightness = self._draw(faces, r.contrast), self._draw(faces, r.brightness)
+            stretched = (faces - mean) * (1 + contrast[:, None, None, None])
+            faces = ops.clip(mean + brightness[:, None, None, None] + stretched, 0, 1)
         if r.noise:
             noise = keras.random.normal(ops.shape(faces), dtype="float32", seed=self.seeds)
-            size = self._draw(faces, r.noise)[:, None, None, None]
-            faces = ops.clip(faces + size * noise, 0, 1)
+            size = self._draw(faces, r.noise)
+            faces = ops.clip(faces + size[:, None, None, None] * noise, 0, 1)
         return ops.cast(faces, self.compute_dtype)
 
     def _draw(self, faces, size):

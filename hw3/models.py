@@ -1,18 +1,17 @@
 """The networks of the report, readable as its own tables.
 
 All take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of
-the seven emotions, shape (batch, 7). The softmax is a layer of its own, so that training can take
-the logits before it. Architectures and sizes: the original report of 2018, questions 1 and 2. The
-residual dense network is ours.
+the seven emotions, shape (batch, 7); training takes the logits before the softmax. Architectures
+and sizes: the original report of 2018, questions 1 and 2. The residual dense network is ours.
 """
 
 import keras
 from keras import layers
 
-from hw3.faces import EMOTIONS, SIDE
 from hw3.layers import BatchNormalization, MaxPooling2D
+from hw3.sources.fer2013 import N_CLASSES, SIDE
 
-CLASSES = len(EMOTIONS)
+CLASSES = N_CLASSES
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
@@ -40,32 +39,29 @@ def cnn() -> keras.Model:
         stack.append(BatchNormalization(name=f"norm_d{i}"))
         stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
-    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    stack += [layers.Dense(N_CLASSES, name="logits"), layers.Softmax(name="softmax")]
     return keras.Sequential(stack, name="cnn")  # add() would build the whole again each time
 
 
 def dnn() -> keras.Model:
-    """Return the dense network of about the same size: 6,036,839 parameters.
-
-    It has no normalization and no dropout.
-    """
+    """Return the dense network of 6,036,839 parameters, without normalization and dropout."""
     stack = [keras.Input((SIDE, SIDE, 1)), layers.Flatten(name="flatten")]
     for i, width in enumerate(DNN_WIDTHS, 1):
         stack += [layers.Dense(width, name=f"dense{i}"), layers.LeakyReLU(SLOPE, name=f"relu{i}")]
-    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    stack += [layers.Dense(N_CLASSES, name="logits"), layers.Softmax(name="softmax")]
     return keras.Sequential(stack, name="dnn")
 
 
 def residual_dnn() -> keras.Model:
-    """Return a dense network of the same size that trains well: 6,055,943 parameters.
+    """Return a dense network of 6,055,943 parameters that trains well, as it has residual blocks.
 
-    It has normalization, dropout and residual blocks: each adds a dense layer of its normalized
-    input to that input (He et al. 2016, arXiv 1603.05027, without convolutions).
+    Each adds a dense layer of its normalized input to that input, with dropout (He et al. 2016,
+    arXiv 1603.05027, without convolutions).
     """
     faces = x = keras.Input((SIDE, SIDE, 1))
     x = layers.Flatten(name="flatten")(x)
-    standardize = layers.LayerNormalization(center=False, scale=False, name="standardize")
-    x = standardize(x)  # each face: mean 0, variance 1
+    # each face: mean 0, variance 1
+    x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
     for i in range(1, RESIDUAL_BLOCKS + 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
@@ -73,11 +69,11 @@ def residual_dnn() -> keras.Model:
         y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
         y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
         x = layers.Add(name=f"add{i}")([x, y])
-    for i, width in enumerate((RESIDUAL_HEAD, CLASSES), RESIDUAL_BLOCKS + 1):
+    for i, width in enumerate((RESIDUAL_HEAD, N_CLASSES), RESIDUAL_BLOCKS + 1):
         x = layers.BatchNormalization(name=f"norm{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
         x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
-        x = layers.Dense(width, name="logits" if width == CLASSES else f"dense{i}")(x)
+        x = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(x)
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 

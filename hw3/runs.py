@@ -1,15 +1,14 @@
-"""Runs on disk: the key of a run, save and load; what a page says of its runs; the recorded runs.
+"""Runs on disk: what a training gave, its key, save and load; and the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
 
-    run.json           recipe, data, versions, device, seconds, and the checksums of the other files
+    run.json           recipe, data, versions, device, seconds, checksums of the other files
     history.csv        a row an epoch: accuracy and loss, val_ ones on the held-out images
-    predictions.npz    of each predicted part the rows (as steps from one to the next), true labels
-                       and probabilities, no pickles
+    predictions.npz    of each part: steps from row to row, true labels, probabilities; no pickles
     model.weights.h5   the trained weights
 
-A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with
-`-seed<n>` for seeds other than 0), with probabilities as float16, rounded histories and no weights.
+A recorded run is such a folder, committed as `results/fer2013/<recipe>-<network>[-seed<n>]/`, with
+probabilities as float16, rounded histories and no weights.
 """
 
 import json
@@ -28,22 +27,20 @@ import pandas as pd
 from hw3 import machine
 from hw3.disk import ROOT, build_dir, digest
 from hw3.recipes import Recipe, recipe
+from hw3.sources.fer2013 import FINGERPRINT
 
-# the code that decides a run, beside the recipe and the faces
-SOURCES = ("checkpoint.py", "layers.py", "models.py", "train.py")
+# the code that decides a run, beside the recipe and the faces; faces.py tells identical pictures
+SOURCES = ("faces.py", "layers.py", "machine.py", "models.py", "sources/fer2013.py", "train.py")
 RECORDED = ROOT / "results" / "fer2013"
 SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
-FER2013 = 35_887  # faces
-FINGERPRINT = "79c8c790bec80c02"  # of all of them in the order of fer2013.csv
 
 
 @dataclass(frozen=True)
 class Run:
     """What a training gave.
 
-    history maps "loss", "accuracy", "val_loss", "val_accuracy" to one value an epoch. predictions
-    maps a part ("held-out", "PublicTest", ...) to (rows in the faces (n,), true labels (n,), 255
-    where unlabeled, probabilities (n, 7) float32).
+    predictions maps a part ("held-out", "PublicTest", ...) to rows of the faces (n,), true labels
+    (n,), 255 where unlabeled, and probabilities (n, 7) float32.
     """
 
     network: str
@@ -51,7 +48,7 @@ class Run:
     data: str
     fingerprint: str
     trained_on: int
-    history: dict[str, list[float]]
+    history: dict[str, list[float]]  # "loss", "accuracy" and val_ ones: one value an epoch
     predictions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
     versions: dict[str, str]
     device: str
@@ -73,8 +70,8 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        recipe, size = self.recipe, f"{self.trained_on:,} images x {self.recipe.epochs} epochs"
-        how = f"recipe {recipe.name}, profile {recipe.profile}"
+        how = f"recipe {self.recipe.name}, profile {self.recipe.profile}"
+        size = f"{self.trained_on:,} images x {self.recipe.epochs} epochs"
         return f"{self.data}, {how}, {size}, {self.device}"
 
 
@@ -92,10 +89,9 @@ def run_folder(network: str, faces, recipe: Recipe) -> Path:
 
 
 def save(run: Run, folder: Path, write_weights: Callable | None = None, precision=np.float32):
-    """Write a run into a folder that appears whole or not at all.
+    """Write a run into a folder that appears whole or not at all; run.json states the accuracies.
 
     write_weights(path) adds the trained weights; precision is the type of the saved probabilities.
-    run.json states the accuracies, so that people see them there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
@@ -157,10 +153,10 @@ def load(folder: Path) -> Run:
 
 
 def head(recorded: Sequence[Run] = (), own: Sequence[Run] = ()) -> None:
-    """Print what the head of a page says of the Runs that it shows, in one line of JSON.
+    """Print what the head of a page says of the recorded and of the reader's own Runs, as JSON.
 
-    Of the "recorded" and of the reader's "own": all data, profiles, devices and dates. A page
-    without an own run is made today, on Keras's device or, where Keras is not loaded, on the CPU.
+    That is all data, profiles, devices and dates. A page without an own run is made today, on
+    Keras's device or, where Keras is not loaded, on the CPU.
     """
     facts = {}
     for kind, runs in (("recorded", recorded), ("own", own)):
@@ -195,9 +191,9 @@ def tried(name: str) -> bool:
 def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one; return the folder.
 
-    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
-    room, rows are sorted and numbers rounded to what a page may show; of what was tried, and of
-    "fast", which is for the clock, only the predicted label is kept, with a probability of 1.
+    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. Rows are
+    sorted and numbers rounded to what a page may show; of what was tried, and of "fast", which is
+    for the clock, only the predicted label is kept, with a probability of 1.
     """
     parts, trial = {}, tried(run.recipe.name)
     for part, (rows, labels, p) in run.predictions.items():
@@ -214,18 +210,15 @@ def record(run: Run) -> Path:
 
 
 def rank(run: Run) -> tuple[int, int]:
-    """Return what sorts runs of one recipe, the best first: by hits on PublicTest, then by seed.
+    """Return what sorts runs of one recipe, the best first: hits on PublicTest, then the seed.
 
-    Those that learned from PublicTest are not chosen among: by seed alone.
+    Only the seed sorts those that learned from PublicTest, which are not chosen among.
     """
     return 0 if run.recipe.public else -run.hits("PublicTest")[0], run.recipe.seed
 
 
 def recorded(name: str) -> list[Run]:
-    """Return the recorded runs called name, such as "modern-cnn", sorted by `rank`; [] without any.
-
-    The pages show the first, and `weights.SMALL` is of the first SHOWN_CNN.
-    """
+    """Return the recorded runs called name, such as SHOWN_CNN, the first by `rank` first; or []."""
     known = [load(path.parent) for path in RECORDED.glob(f"{name}*/run.json")]
     return sorted((r for r in known if f"{r.recipe.name}-{r.network}" == name), key=rank)
 
