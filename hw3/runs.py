@@ -1,14 +1,11 @@
 """Runs on disk: what a training gave, its key, save and load; and the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
-
     run.json           recipe, data, versions, device, seconds, checksums of the other files
     history.csv        a row an epoch: accuracy and loss, val_ ones on the held-out images
     predictions.npz    of each part: steps from row to row, true labels, probabilities; no pickles
     model.weights.h5   the trained weights
-
-A recorded run is such a folder, committed as `results/fer2013/<recipe>-<network>[-seed<n>]/`, with
-probabilities as float16, rounded histories and no weights.
+A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and without weights.
 """
 
 import json
@@ -30,7 +27,7 @@ from hw3.recipes import Recipe, recipe
 from hw3.sources.fer2013 import FINGERPRINT
 
 # the code that decides a run, beside the recipe and the faces; faces.py tells identical pictures
-SOURCES = ("faces.py", "layers.py", "machine.py", "models.py", "sources/fer2013.py", "train.py")
+SOURCES = ("faces.py", "machine.py", "models.py", "sources/fer2013.py", "train.py")
 RECORDED = ROOT / "results" / "fer2013"
 SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
 
@@ -153,10 +150,9 @@ def load(folder: Path) -> Run:
 
 
 def head(recorded: Sequence[Run] = (), own: Sequence[Run] = ()) -> None:
-    """Print what the head of a page says of the recorded and of the reader's own Runs, as JSON.
+    """Print, as JSON, the data, profiles, devices and dates of a page's Runs, for its head.
 
-    That is all data, profiles, devices and dates. A page without an own run is made today, on
-    Keras's device or, where Keras is not loaded, on the CPU.
+    A page without an own run is made today, on Keras's device or, where that is not loaded, a CPU.
     """
     facts = {}
     for kind, runs in (("recorded", recorded), ("own", own)):
@@ -191,9 +187,8 @@ def tried(name: str) -> bool:
 def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one; return the folder.
 
-    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. Rows are
-    sorted and numbers rounded to what a page may show; of what was tried, and of "fast", which is
-    for the clock, only the predicted label is kept, with a probability of 1.
+    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
+    room, of what was tried, and of "fast", only the predicted label is kept, as probability 1.
     """
     parts, trial = {}, tried(run.recipe.name)
     for part, (rows, labels, p) in run.predictions.items():
@@ -210,10 +205,7 @@ def record(run: Run) -> Path:
 
 
 def rank(run: Run) -> tuple[int, int]:
-    """Return what sorts runs of one recipe, the best first: hits on PublicTest, then the seed.
-
-    Only the seed sorts those that learned from PublicTest, which are not chosen among.
-    """
+    """Return what sorts runs of one recipe: hits on PublicTest, if not learned from; the seed."""
     return 0 if run.recipe.public else -run.hits("PublicTest")[0], run.recipe.seed
 
 

@@ -17,8 +17,7 @@ from scipy.special import log_softmax
 from hw3 import machine
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError, identical
-from hw3.layers import Distortion, Stored
-from hw3.models import NETWORKS
+from hw3.models import NETWORKS, Distortion, Stored
 from hw3.recipes import Recipe
 from hw3.runs import Run
 from hw3.sources.fer2013 import N_CLASSES, PARTS, PUBLIC, SIDE, TRAINING, UNLABELED
@@ -35,10 +34,9 @@ def train(
 ) -> tuple[Run, keras.Model]:
     """Train the network called name ("cnn" or "dnn"); return its Run and the trained network.
 
-    An epoch leaves out the faces that do not fill a last batch, other ones each time. With a path
-    the state is saved there after an epoch, at most every SAVE_EVERY seconds, and a training that
-    finds a saved state goes on from it. Raises FacesError where the faces are too few and
-    ValueError where the loss is not a number any more.
+    An epoch leaves out the faces that fill no last batch, other ones each time. Every SAVE_EVERY
+    seconds the state is saved at path, if any, from where an interrupted training goes on. Raises
+    FacesError for too few faces and ValueError where the loss is not a number any more.
     """
     job = Job(name, faces, recipe)
     history, seconds = resume(path, job.model)
@@ -65,10 +63,9 @@ def train(
 
 
 class Job:
-    """What a training works with: split, the network that predicts, and the model that is fitted.
+    """What a training works with. Its network predicts, in full precision on one device.
 
-    The network is in full precision on one device; fitted, its twin inside the model of `trainer`,
-    may be in less precision and on several devices.
+    What is fitted, its twin inside the model, may be in less precision and on several devices.
     """
 
     def __init__(self, name: str, faces: Faces, recipe: Recipe):
@@ -93,13 +90,10 @@ class Job:
 
 
 def fit_epoch(job: Job, epoch: int, bar: int) -> dict[str, float]:
-    """Fit whole batches in this epoch's order; return the means of "loss" and "accuracy".
-
-    Each host passes its part of every batch. bar: Keras's verbose.
-    """
+    """Fit whole batches in this epoch's order; return the means of "loss" and "accuracy"."""
     rng = np.random.default_rng((job.recipe.seed, epoch))
     rows = rng.permutation(job.learn)[: job.steps * job.batch].astype(np.int32)
-    host, count = hosts()
+    host, count = hosts()  # each passes its part of every batch
     mine = rows.reshape(-1, count, job.batch // count)[:, host].ravel()
     options = {"initial_epoch": epoch, "epochs": job.recipe.epochs, "verbose": bar}
     options |= feed(job.batch // count, mine, job.one_hot[mine])
@@ -117,10 +111,7 @@ class OneEpoch(keras.callbacks.Callback):
 
 
 def judge(job: Job) -> dict[str, float]:
-    """Return the network's "val_loss" and "val_accuracy" on the held-out faces.
-
-    The loss is not smoothed, but clipped where the recipe's is "clipped".
-    """
+    """Return "val_loss", clipped as the recipe says but never smoothed, and "val_accuracy"."""
     labels = job.faces.labels[job.held]
     z = predict(job.logits, job.faces.images[job.held]).astype(float)
     log_p = log_softmax(z, axis=1)
@@ -143,21 +134,19 @@ def finish(job: Job, history: dict, seconds: list[float], verbose: int) -> Run:
         if verbose:
             what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
             print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
-    data = {"data": faces.name, "fingerprint": faces.fingerprint, "trained_on": len(job.learn)}
-    data |= {"history": history, "final": final, "predictions": predictions(job)}
-    where = {"versions": machine.versions(), "device": machine.device()}
-    when = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-    when |= {"seconds": sum(seconds), "epoch_seconds": seconds}
-    return Run(network=job.name, recipe=recipe, **data, **where, **when)
+    about = {"data": faces.name, "fingerprint": faces.fingerprint, "trained_on": len(job.learn)}
+    about |= {"versions": machine.versions(), "device": machine.device(), "seconds": sum(seconds)}
+    about |= {"epoch_seconds": seconds, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    gave = {"history": history, "predictions": predictions(job), "final": final}
+    return Run(network=job.name, recipe=recipe, **about, **gave)
 
 
 def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to learn from and the held-out rows, in random order, capped by the recipe.
 
-    They are of Training, and of PublicTest too where the recipe is `public`; caps do not change
-    who is held out. Equal pictures stand on both sides as chance has it, or, where the recipe keeps
-    them `together`, on one: a group that the cut would divide is held out whole. Raises FacesError
-    where one side would be empty or there is no PublicTest.
+    They are of Training, and of PublicTest where the recipe is `public`. Equal pictures stand on
+    both sides as chance has it, or, where the recipe keeps them `together`, on one: a group that
+    the cut would divide is held out whole. Raises FacesError where a side or PublicTest is empty.
     """
     source, codes = faces.source, [TRAINING, PUBLIC] if recipe.public else [TRAINING]
     if recipe.public and PUBLIC not in faces.part:
@@ -184,9 +173,8 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int) -> keras.Model:
     """Return the compiled model that is fitted in so many steps, sharing the network's weights.
 
-    Row numbers -> stored faces -> distortion -> the network: all of it is one compiled step, so
-    that a GPU never waits for Python to prepare a batch. It ends at the logits under the stable
-    loss, at the probabilities under the clipped one.
+    Row numbers -> stored faces -> distortion -> the network, to its logits under the stable loss,
+    is one compiled step, so that a GPU never waits for Python to prepare a batch.
     """
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -266,17 +254,13 @@ def progress(verbose: int) -> int:
 
 
 def feed(size: int, *arrays: np.ndarray) -> dict:
-    """Return what fit() and predict() are given to read arrays in order, in batches of so many.
-
-    On TensorFlow a plain dataset: in the one that Keras makes of arrays, many a step runs on one
-    core. Its tuning has nothing to tune, and with it fit() was seen to idle after an epoch.
-    """
+    """Return what fit() and predict() are given to read arrays in order, in batches of so many."""
     if keras.backend.backend() != "tensorflow":
         return dict(zip("xy", arrays, strict=False), batch_size=size)
-    from tensorflow.data import Dataset, Options
+    from tensorflow.data import Dataset, Options  # in Keras's own many a step runs on one core
 
     options = Options()
-    options.autotune.enabled = False
+    options.autotune.enabled = False  # with it fit() was seen to idle after an epoch
     data = Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0])
     return {"x": data.batch(size).with_options(options)}
 
@@ -284,8 +268,7 @@ def feed(size: int, *arrays: np.ndarray) -> dict:
 def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
     """Put a saved state into the model; return its history and seconds, or empty ones without it.
 
-    A damaged file, which zip's own checksums tell, changes nothing: it is removed, and a line on
-    stderr says so.
+    A damaged file, as zip's checksums tell, changes nothing and is removed with a line on stderr.
     """
     if not path or not path.exists():
         return {}, []
@@ -321,9 +304,8 @@ def state(model: keras.Model) -> list:
 def precise_norm(network: keras.Model, images: np.ndarray, batch: int) -> None:
     """Let BatchNorm take its means and variances anew, averaged over all batches of these images.
 
-    Those of a training come from distorted faces, which the network never sees when it predicts.
-    "Precise BatchNorm": Wu and Johnson 2021, arXiv 2105.07576. images: uint8 (N, 48, 48), not
-    distorted, in random order, at least one batch.
+    Those of a training come from distorted faces ("Precise BatchNorm": Wu and Johnson 2021, arXiv
+    2105.07576). images: uint8 (N, 48, 48), in random order, at least one batch.
     """
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -347,10 +329,7 @@ def precise_norm(network: keras.Model, images: np.ndarray, batch: int) -> None:
 
 
 def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return a Run's predictions of the held-out faces and, where the recipe `tests`, of the tests.
-
-    A part without faces is left out, and PublicTest where it was learned from.
-    """
+    """Return a Run's predictions: held-out and, where its recipe `tests`, unlearned parts."""
     faces, recipe, parts = job.faces, job.recipe, {"held-out": job.held}
     if recipe.tests:
         codes = [code for code in range(1, len(PARTS)) if code != PUBLIC or not recipe.public]
@@ -366,8 +345,8 @@ def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over views.
 
-    Of 10 views, five are the face itself and shifted by 2 pixels along each diagonal, five their
-    mirror images. Of 2 views, the second is the mirror image. Raises ValueError for another number.
+    2 views: the face and its mirror image; 10: it, also shifted by 2 pixels along each diagonal,
+    and their mirror images. Raises ValueError for another number than 1, 2 and 10.
     """
     if views not in (1, 2, 10):
         raise ValueError(f"{views} views: choose 1, 2 or 10")

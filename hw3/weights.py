@@ -1,7 +1,4 @@
-"""Trained networks from disk: those of own runs, and the recorded CNN at one byte a weight.
-
-SMALL has the weights of the best SHOWN_CNN. Keras is imported only where a network is built.
-"""
+"""Trained networks from disk: of own runs, and the best SHOWN_CNN at one byte a weight, SMALL."""
 
 import json
 
@@ -24,7 +21,7 @@ def load_model(network: str, faces, recipe: Recipe):
 
 
 def _build(network: str, architecture: str):
-    from hw3.models import NETWORKS
+    from hw3.models import NETWORKS  # imports Keras, which takes seconds
 
     return NETWORKS[network][architecture]()
 

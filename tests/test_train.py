@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import layers, machine, runs, train, trained, weights
+from hw3 import machine, models, runs, train, trained, weights
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
 from hw3.models import NETWORKS
@@ -111,7 +111,7 @@ STILL = replace(Recipe(), flip=False, rotation=0, shear=0, zoom=0)
 
 def distorted(recipe, images, training=True):
     """Return what Distortion makes of images (n, 48, 48)."""
-    layer = layers.Distortion(recipe)
+    layer = models.Distortion(recipe)
     out = layer(images[..., None].astype(np.float32), training=training)
     return keras.ops.convert_to_numpy(out)[..., 0]
 
