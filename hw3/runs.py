@@ -11,11 +11,9 @@ A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and w
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -147,22 +145,6 @@ def load(folder: Path) -> Run:
         return Run(**about)
     except Exception as error:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
-
-
-def head(recorded: Sequence[Run] = (), own: Sequence[Run] = ()) -> None:
-    """Print, as JSON, the data, profiles, devices and dates of a page's Runs, for its head.
-
-    A page without an own run is made today, on Keras's device or, where that is not loaded, a CPU.
-    """
-    facts = {}
-    for kind, runs in (("recorded", recorded), ("own", own)):
-        rows = [(run.data, run.recipe.profile, run.device, run.date[:10]) for run in runs]
-        table = pd.DataFrame(rows, columns=["data", "profile", "device", "date"])
-        facts[kind] = {name: sorted(set(table[name])) for name in table}
-    if not own:
-        device = machine.device() if "keras" in sys.modules else "CPU"
-        facts["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
-    print(json.dumps(facts))
 
 
 def slug(run: Run) -> str:
