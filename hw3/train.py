@@ -11,7 +11,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers, ops
-from keras.optimizers import schedules
 from scipy.special import log_softmax
 
 from hw3 import machine
@@ -212,7 +211,7 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         start = {"initial_learning_rate": rate}
         if warm:
             start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
-        rate = schedules.CosineDecay(decay_steps=steps - warm, **start)
+        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     else:
@@ -266,10 +265,7 @@ def feed(size: int, *arrays: np.ndarray) -> dict:
 
 
 def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
-    """Put a saved state into the model; return its history and seconds, or empty ones without it.
-
-    A damaged file, as zip's checksums tell, changes nothing and is removed with a line on stderr.
-    """
+    """Put a saved state, if whole, into the model; return history and seconds, else empty ones."""
     if not path or not path.exists():
         return {}, []
     try:
@@ -279,7 +275,7 @@ def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]
         names = [name for name in saved if name.startswith("history_")]
         history = {name.removeprefix("history_"): saved[name].tolist() for name in names}
         seconds = saved["seconds"].tolist()
-    except Exception as error:  # whatever NumPy and zipfile raise for odd bytes
+    except Exception as error:  # whatever NumPy and zip's checksums raise for odd bytes
         problem = f"the checkpoint {path.name} is damaged: {error}"
         print(f"hw3: {problem}; the training starts again", file=sys.stderr)
         path.unlink()

@@ -51,10 +51,7 @@ def save_small(model, about: dict) -> None:
 
 
 def load_small():
-    """Return the recorded CNN (a Keras model) and what is said about it.
-
-    Raises, in one line, FileNotFoundError without it and ValueError where it is damaged.
-    """
+    """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`."""
     about, saved = _small()
     model, arrays = _build("cnn", about["architecture"]), []
     for i in range(len(model.get_weights())):
