@@ -44,7 +44,7 @@ class Evidence:
 
 def recorded() -> Evidence:
     """Return the recorded runs on FER2013's PrivateTest."""
-    names = ("modern-cnn", "modern-dnn", "original-cnn", "original-dnn", "clipped-dnn")
+    names = (runs.SHOWN_CNN, runs.SHOWN_DNN, "original-cnn", "original-dnn", "clipped-dnn")
     cnn, dnn, original_cnn, *dnns = (with_new(runs.recorded(name)[0]) for name in names)
     by_loss = dict(zip(LOSSES, dnns, strict=True))
     return Evidence(cnn, dnn, original_cnn, by_loss, "PrivateTest", NEW)

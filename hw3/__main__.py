@@ -177,7 +177,7 @@ def record(options) -> None:
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-        if options.name == "modern-cnn" and runs.rank(run) < best:
+        if options.name == runs.SHOWN_CNN and runs.rank(run) < best:
             best = runs.rank(run)
             keep_weights(run, data)
     for run in runs.recorded(options.name):

@@ -1,18 +1,19 @@
-"""The networks of the report, readable as its own tables.
+"""The networks of the report, readable as its own tables; below them, Keras layers of our own.
 
-All take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of
-the seven emotions, shape (batch, 7). The softmax is a layer of its own, so that training can take
-the logits before it. Architectures and sizes: the original report of 2018, questions 1 and 2. The
-residual dense network is ours.
+They take gray faces as floats in [0, 1], shape (batch, 48, 48, 1), and return the probabilities of
+the seven emotions, shape (batch, 7); training takes the logits before the softmax. Architectures
+and sizes: the original report of 2018, questions 1 and 2. The residual dense network is ours.
 """
 
+import math
+
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
-from hw3.faces import EMOTIONS, SIDE
-from hw3.layers import BatchNormalization, MaxPooling2D
+from hw3.sources.fer2013 import N_CLASSES, SIDE
 
-CLASSES = len(EMOTIONS)
+CLASSES = N_CLASSES
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
@@ -40,32 +41,29 @@ def cnn() -> keras.Model:
         stack.append(BatchNormalization(name=f"norm_d{i}"))
         stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
-    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    stack += [layers.Dense(N_CLASSES, name="logits"), layers.Softmax(name="softmax")]
     return keras.Sequential(stack, name="cnn")  # add() would build the whole again each time
 
 
 def dnn() -> keras.Model:
-    """Return the dense network of about the same size: 6,036,839 parameters.
-
-    It has no normalization and no dropout.
-    """
+    """Return the dense network of 6,036,839 parameters, without normalization and dropout."""
     stack = [keras.Input((SIDE, SIDE, 1)), layers.Flatten(name="flatten")]
     for i, width in enumerate(DNN_WIDTHS, 1):
         stack += [layers.Dense(width, name=f"dense{i}"), layers.LeakyReLU(SLOPE, name=f"relu{i}")]
-    stack += [layers.Dense(CLASSES, name="logits"), layers.Softmax(name="softmax")]
+    stack += [layers.Dense(N_CLASSES, name="logits"), layers.Softmax(name="softmax")]
     return keras.Sequential(stack, name="dnn")
 
 
 def residual_dnn() -> keras.Model:
-    """Return a dense network of the same size that trains well: 6,055,943 parameters.
+    """Return a dense network of 6,055,943 parameters that trains well, as it has residual blocks.
 
-    It has normalization, dropout and residual blocks: each adds a dense layer of its normalized
-    input to that input (He et al. 2016, arXiv 1603.05027, without convolutions).
+    Each adds a dense layer of its normalized input to that input, with dropout (He et al. 2016,
+    arXiv 1603.05027, without convolutions).
     """
     faces = x = keras.Input((SIDE, SIDE, 1))
     x = layers.Flatten(name="flatten")(x)
-    standardize = layers.LayerNormalization(center=False, scale=False, name="standardize")
-    x = standardize(x)  # each face: mean 0, variance 1
+    # each face: mean 0, variance 1
+    x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
     for i in range(1, RESIDUAL_BLOCKS + 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
@@ -73,13 +71,124 @@ def residual_dnn() -> keras.Model:
         y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
         y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
         x = layers.Add(name=f"add{i}")([x, y])
-    for i, width in enumerate((RESIDUAL_HEAD, CLASSES), RESIDUAL_BLOCKS + 1):
+    for i, width in enumerate((RESIDUAL_HEAD, N_CLASSES), RESIDUAL_BLOCKS + 1):
         x = layers.BatchNormalization(name=f"norm{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
         x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
-        x = layers.Dense(width, name="logits" if width == CLASSES else f"dense{i}")(x)
+        x = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(x)
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 
 # by network and architecture
 NETWORKS = {"cnn": {"original": cnn}, "dnn": {"original": dnn, "residual": residual_dnn}}
+
+
+class BatchNormalization(layers.BatchNormalization):
+    """Keras's, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
+
+    On TensorFlow one fused operation, whose moving variance is the sample's, over n - 1; on JAX
+    mean and variance come from one reading of the pictures, not two.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        backend, learns = keras.backend.backend(), training and self.trainable
+        if not learns or len(inputs.shape) != 4 or backend not in ("tensorflow", "jax"):
+            return super().call(inputs, training=training, mask=mask)
+        if backend == "tensorflow":
+            from tensorflow import raw_ops
+
+            options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}
+            options |= {"x": inputs, "scale": self.gamma, "offset": self.beta}
+            outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(**options)
+        else:
+            x = ops.cast(inputs, "float32")
+            mean = ops.mean(x, (0, 1, 2))
+            variance = ops.maximum(ops.mean(ops.square(x), (0, 1, 2)) - ops.square(mean), 0)
+            scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+            outputs = ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
+        for average, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + now * (1 - self.momentum))
+        return outputs
+
+
+class MaxPooling2D(layers.MaxPooling2D):
+    """Keras's over 2x2 windows of pictures; on JAX, where sides are even, by two comparisons."""
+
+    def call(self, inputs):  # XLA scatters the gradient of Keras's own, which is slow on a GPU
+        h, w, c = inputs.shape[1:]
+        if keras.backend.backend() != "jax" or h % 2 or w % 2:
+            return super().call(inputs)
+        x = ops.reshape(inputs, (-1, h // 2, 2, w // 2, 2, c))
+        x = ops.maximum(x[:, :, 0], x[:, :, 1])
+        return ops.maximum(x[..., 0, :], x[..., 1, :])
+
+
+class Stored(layers.Layer):
+    """uint8 images (N, 48, 48), all on the device: rows (n,) -> faces (n, 48, 48, 1) in [0, 1]."""
+
+    def __init__(self, images: np.ndarray):
+        super().__init__(name="stored")
+        options = {"dtype": "uint8", "initializer": "zeros", "trainable": False}
+        self.images = self.add_weight(shape=images.shape, name="images", **options)
+        self.images.assign(images)
+
+    def call(self, rows):
+        return ops.cast(ops.take(self.images, rows, axis=0)[..., None], self.compute_dtype) / 255
+
+
+class Distortion(layers.Layer):
+    """Random distortions of a Recipe's sizes, others for each face (n, 48, 48, 1); training only.
+
+    All moves are one resampling: an output pixel q shows the input at c + R S Z F (q - c) + d,
+    turned, sheared, zoomed and mirrored about the center c, and shifted, the border repeated. Then
+    come blur, the contrast to a face's mean gray, that mean, and noise, cut off at black and white.
+    """
+
+    def __init__(self, recipe):
+        super().__init__(name="distortion")
+        self.recipe, self.seeds = recipe, keras.random.SeedGenerator(recipe.seed)
+
+    def call(self, faces, training=False):
+        if not training:
+            return faces
+        r, faces = self.recipe, ops.cast(faces, "float32")
+        if r.rotation or r.shear or r.zoom or r.shift or r.flip:
+            faces = self._move(faces)
+        if r.blur:
+            faces = self._blur(faces)
+        if r.contrast or r.brightness:
+            mean = ops.mean(faces, (1, 2, 3), keepdims=True)
+            contrast, brightness = self._draw(faces, r.contrast), self._draw(faces, r.brightness)
+            stretched = (faces - mean) * (1 + contrast[:, None, None, None])
+            faces = ops.clip(mean + brightness[:, None, None, None] + stretched, 0, 1)
+        if r.noise:
+            noise = keras.random.normal(ops.shape(faces), dtype="float32", seed=self.seeds)
+            size = self._draw(faces, r.noise)
+            faces = ops.clip(faces + size[:, None, None, None] * noise, 0, 1)
+        return ops.cast(faces, self.compute_dtype)
+
+    def _draw(self, faces, size):
+        """Return a number from [-size, size] for each face (n,)."""
+        n = ops.shape(faces)[0]
+        return keras.random.uniform((n,), -size, size, dtype="float32", seed=self.seeds)
+
+    def _move(self, faces):
+        r = self.recipe
+        sizes = (math.radians(r.rotation), math.radians(r.shear), r.zoom, r.zoom, r.shift, r.shift)
+        turn, lean, taller, wider, down, right = (self._draw(faces, size) for size in sizes)
+        tall, wide = 1 + taller, 1 + wider
+        if r.flip:
+            wide = wide * ops.sign(self._draw(faces, 1.0))
+        a, b = ops.cos(turn) * wide, -ops.sin(turn + lean) * tall
+        d, e = ops.sin(turn) * wide, ops.cos(turn + lean) * tall
+        mid, zero = (faces.shape[1] - 1) / 2, ops.zeros_like(turn)
+        rows = [a, b, mid - (a + b) * mid + right, d, e, mid - (d + e) * mid + down, zero, zero]
+        options = {"fill_mode": "nearest", "data_format": "channels_last"}
+        return ops.image.affine_transform(faces, ops.stack(rows, axis=1), "bilinear", **options)
+
+    def _blur(self, faces):
+        """Make each row and column a weighted mean of all; weights sum to 1 at the border too."""
+        at = ops.arange(faces.shape[1], dtype="float32")
+        width = self._draw(faces, self.recipe.blur)[:, None, None]
+        weights = ops.softmax(-ops.square(at[:, None] - at) / (2 * ops.square(width) + 1e-6))
+        return ops.einsum("nij,njkc,nlk->nilc", weights, faces, weights)

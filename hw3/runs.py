@@ -1,25 +1,19 @@
-"""Runs on disk: the key of a run, save and load; what a page says of its runs; the recorded runs.
+"""Runs on disk: what a training gave, its key, save and load; and the recorded runs.
 
 A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
-
-    run.json           recipe, data, versions, device, seconds, and the checksums of the other files
+    run.json           recipe, data, versions, device, seconds, checksums of the other files
     history.csv        a row an epoch: accuracy and loss, val_ ones on the held-out images
-    predictions.npz    of each predicted part the rows (as steps from one to the next), true labels
-                       and probabilities, no pickles
+    predictions.npz    of each part: steps from row to row, true labels, probabilities; no pickles
     model.weights.h5   the trained weights
-
-A recorded run is the same folder, committed as `results/fer2013/<recipe>-<network>/` (with
-`-seed<n>` for seeds other than 0), with probabilities as float16, rounded histories and no weights.
+A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and without weights.
 """
 
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,22 +22,20 @@ import pandas as pd
 from hw3 import machine
 from hw3.disk import ROOT, build_dir, digest
 from hw3.recipes import Recipe, recipe
+from hw3.sources.fer2013 import FINGERPRINT
 
-# the code that decides a run, beside the recipe and the faces
-SOURCES = ("checkpoint.py", "layers.py", "models.py", "train.py")
+# the code that decides a run, beside the recipe and the faces; faces.py tells identical pictures
+SOURCES = ("faces.py", "machine.py", "models.py", "sources/fer2013.py", "train.py")
 RECORDED = ROOT / "results" / "fer2013"
 SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
-FER2013 = 35_887  # faces
-FINGERPRINT = "79c8c790bec80c02"  # of all of them in the order of fer2013.csv
 
 
 @dataclass(frozen=True)
 class Run:
     """What a training gave.
 
-    history maps "loss", "accuracy", "val_loss", "val_accuracy" to one value an epoch. predictions
-    maps a part ("held-out", "PublicTest", ...) to (rows in the faces (n,), true labels (n,), 255
-    where unlabeled, probabilities (n, 7) float32).
+    predictions maps a part ("held-out", "PublicTest", ...) to rows of the faces (n,), true labels
+    (n,), 255 where unlabeled, and probabilities (n, 7) float32.
     """
 
     network: str
@@ -51,7 +43,7 @@ class Run:
     data: str
     fingerprint: str
     trained_on: int
-    history: dict[str, list[float]]
+    history: dict[str, list[float]]  # "loss", "accuracy" and val_ ones: one value an epoch
     predictions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
     versions: dict[str, str]
     device: str
@@ -94,10 +86,9 @@ def run_folder(network: str, faces, recipe: Recipe) -> Path:
 
 
 def save(run: Run, folder: Path, write_weights: Callable | None = None, precision=np.float32):
-    """Write a run into a folder that appears whole or not at all.
+    """Write a run into a folder that appears whole or not at all; run.json states the accuracies.
 
     write_weights(path) adds the trained weights; precision is the type of the saved probabilities.
-    run.json states the accuracies, so that people see them there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
@@ -158,23 +149,6 @@ def load(folder: Path) -> Run:
         raise ValueError(f"the run in {folder.name} is damaged: {error}") from error
 
 
-def head(recorded: Sequence[Run] = (), own: Sequence[Run] = ()) -> None:
-    """Print what the head of a page says of the Runs that it shows, in one line of JSON.
-
-    Of the "recorded" and of the reader's "own": all data, profiles, devices and dates. A page
-    without an own run is made today, on Keras's device or, where Keras is not loaded, on the CPU.
-    """
-    facts = {}
-    for kind, runs in (("recorded", recorded), ("own", own)):
-        rows = [(run.data, run.recipe.profile, run.device, run.date[:10]) for run in runs]
-        table = pd.DataFrame(rows, columns=["data", "profile", "device", "date"])
-        facts[kind] = {name: sorted(set(table[name])) for name in table}
-    if not own:
-        device = machine.device() if "keras" in sys.modules else "CPU"
-        facts["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
-    print(json.dumps(facts))
-
-
 def slug(run: Run) -> str:
     """Return the name of a recorded run: recipe, network, and the seed if it is not 0."""
     seed = f"-seed{run.recipe.seed}" if run.recipe.seed else ""
@@ -198,8 +172,7 @@ def record(run: Run) -> Path:
     """Save a run under results/fer2013/, in place of an earlier one; return the folder.
 
     PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
-    room, rows are sorted and numbers rounded to what a page may show; of what was tried, and of
-    "fast", which is for the clock, only the predicted label is kept, with a probability of 1.
+    room, of what was tried, and of "fast", only the predicted label is kept, as probability 1.
     """
     parts, trial = {}, tried(run.recipe.name)
     for part, (rows, labels, p) in run.predictions.items():
@@ -216,18 +189,12 @@ def record(run: Run) -> Path:
 
 
 def rank(run: Run) -> tuple[int, int]:
-    """Return what sorts runs of one recipe, the best first: by hits on PublicTest, then by seed.
-
-    Those that learned from PublicTest are not chosen among: by seed alone.
-    """
+    """Return what sorts runs of one recipe: hits on PublicTest, if not learned from; the seed."""
     return 0 if run.recipe.public else -run.hits("PublicTest")[0], run.recipe.seed
 
 
 def recorded(name: str) -> list[Run]:
-    """Return the recorded runs called name, such as "modern-cnn", sorted by `rank`; [] without any.
-
-    The pages show the first, and `weights.SMALL` is of the first SHOWN_CNN.
-    """
+    """Return the recorded runs called name, such as SHOWN_CNN, the first by `rank` first; or []."""
     known = [load(path.parent) for path in RECORDED.glob(f"{name}*/run.json")]
     return sorted((r for r in known if f"{r.recipe.name}-{r.network}" == name), key=rank)
 

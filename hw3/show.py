@@ -4,7 +4,9 @@ import html
 import io
 import json
 import re
+import sys
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
@@ -18,6 +20,8 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
+
+from hw3 import machine
 
 HERE = Path(__file__).parent
 WIDTH = 7.4  # inches: as wide as the text of a page
@@ -135,3 +139,19 @@ def fill(page: str, values: dict) -> str:
     """Return a page that lies in hw3, with the value of each [[name]] in its place."""
     text = (HERE / page).read_text(encoding="utf-8")
     return re.sub(r"\[\[(\w+)\]\]", lambda gap: str(values[gap[1]]), text)
+
+
+def head(recorded=(), own=()) -> None:
+    """Print, as JSON, the data, profiles, devices and dates of a page's Runs, for its head.
+
+    A page without an own run is made today, on Keras's device or, where that is not loaded, a CPU.
+    """
+    facts = {}
+    for kind, runs in (("recorded", recorded), ("own", own)):
+        rows = [(run.data, run.recipe.profile, run.device, run.date[:10]) for run in runs]
+        table = pd.DataFrame(rows, columns=["data", "profile", "device", "date"])
+        facts[kind] = {name: sorted(set(table[name])) for name in table}
+    if not own:
+        device = machine.device() if "keras" in sys.modules else "CPU"
+        facts["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
+    print(json.dumps(facts))

@@ -1,7 +1,4 @@
-"""Train a network on faces by a recipe: (network, faces, recipe) -> Run.
-
-Keras 3 alone, so any backend.
-"""
+"""Train a network on faces by a recipe, in Keras 3 alone: (network, faces, recipe) -> Run."""
 
 import contextlib
 import functools
@@ -14,15 +11,15 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers, ops
-from keras.optimizers import schedules
 from scipy.special import log_softmax
 
-from hw3 import checkpoint, machine
-from hw3.faces import PARTS, PUBLIC, SIDE, TRAINING, UNLABELED, Faces, FacesError, identical
-from hw3.layers import Distortion, Stored
-from hw3.models import CLASSES, NETWORKS
+from hw3 import machine
+from hw3.disk import write_atomically
+from hw3.faces import Faces, FacesError, identical
+from hw3.models import NETWORKS, Distortion, Stored
 from hw3.recipes import Recipe
 from hw3.runs import Run
+from hw3.sources.fer2013 import N_CLASSES, PARTS, PUBLIC, SIDE, TRAINING, UNLABELED
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
@@ -36,41 +33,18 @@ def train(
 ) -> tuple[Run, keras.Model]:
     """Train the network called name ("cnn" or "dnn"); return its Run and the trained network.
 
-    An epoch leaves out the faces that do not fill a last batch, other ones each time. With a path
-    the state is saved there after an epoch, at most every SAVE_EVERY seconds, and a training that
-    finds a saved state goes on from it. What is fitted may be in less than full precision and on
-    several devices; the network that predicts is neither. Raises FacesError where the faces are too
-    few and ValueError where the loss is not a number any more.
+    An epoch leaves out the faces that fill no last batch, other ones each time. Every SAVE_EVERY
+    seconds the state is saved at path, if any, from where an interrupted training goes on. Raises
+    FacesError for too few faces and ValueError where the loss is not a number any more.
     """
-    learn, held = split(faces, recipe)
-    batch = min(recipe.batch, len(learn))
-    steps = len(learn) // batch
-    build, devices = NETWORKS[name][recipe.architecture], data_parallel(batch)
-    keras.utils.set_random_seed(recipe.seed)
-    network = build()
-    logits = without_softmax(network)
-    with devices():
-        keras.config.set_dtype_policy(recipe.dtype)
-        try:
-            fitted = build()
-            model = trainer(fitted, faces.images, recipe, recipe.epochs * steps)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        model.optimizer.build(model.trainable_variables)
-    labels, held_out = one_hot(faces.labels), (faces.images[held], faces.labels[held])
-    history, seconds = checkpoint.resume(path, model)
+    job = Job(name, faces, recipe)
+    history, seconds = resume(path, job.model)
     if recipe.first_step and not seconds:
-        oversized_step(model, learn[:batch], labels, recipe)
+        oversized_step(job)
     bar, saved = progress(verbose), time.perf_counter()
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
-        rng = np.random.default_rng((recipe.seed, epoch))
-        rows = rng.permutation(learn)[: steps * batch].astype(np.int32)
-        with devices():
-            options = {"initial_epoch": epoch, "epochs": recipe.epochs, "verbose": bar}
-            reached = fit_epoch(model, rows, labels, batch, **options)
-        network.set_weights(fitted.get_weights())
-        reached |= judge(logits, *held_out, recipe.loss)
+        reached = fit_epoch(job, epoch, bar) | judge(job)
         both = reached["loss"] + reached["val_loss"]
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
@@ -79,48 +53,99 @@ def train(
             history.setdefault(key, []).append(value)
         seconds.append(time.perf_counter() - start)
         if verbose:
-            accuracy, speed = reached["val_accuracy"], len(rows) / seconds[-1]
+            accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
             print(f"held-out accuracy {accuracy:.4f}, {speed:,.0f} images/s", flush=True)
         if path and time.perf_counter() - saved >= SAVE_EVERY:
-            checkpoint.save(path, model, history, seconds)
+            save_state(path, job.model, history, seconds)
             saved = time.perf_counter()
-    network.set_weights(fitted.get_weights())
-    final = {}
+    return finish(job, history, seconds, verbose), job.network
+
+
+class Job:
+    """What a training works with. Its network predicts, in full precision on one device.
+
+    What is fitted, its twin inside the model, may be in less precision and on several devices.
+    """
+
+    def __init__(self, name: str, faces: Faces, recipe: Recipe):
+        self.name, self.faces, self.recipe = name, faces, recipe
+        self.learn, self.held = split(faces, recipe)
+        self.batch = min(recipe.batch, len(self.learn))
+        self.steps = len(self.learn) // self.batch  # of an epoch
+        self.one_hot = (faces.labels[:, None] == np.arange(N_CLASSES)).astype(np.float32)
+        self.devices = data_parallel(self.batch)
+        build = NETWORKS[name][recipe.architecture]
+        keras.utils.set_random_seed(recipe.seed)
+        self.network = build()
+        self.logits = without_softmax(self.network)
+        with self.devices():
+            keras.config.set_dtype_policy(recipe.dtype)
+            try:
+                self.fitted = build()
+                self.model = trainer(self.fitted, faces.images, recipe, recipe.epochs * self.steps)
+            finally:
+                keras.config.set_dtype_policy("float32")
+            self.model.optimizer.build(self.model.trainable_variables)
+
+
+def fit_epoch(job: Job, epoch: int, bar: int) -> dict[str, float]:
+    """Fit whole batches in this epoch's order; return the means of "loss" and "accuracy"."""
+    rng = np.random.default_rng((job.recipe.seed, epoch))
+    rows = rng.permutation(job.learn)[: job.steps * job.batch].astype(np.int32)
+    host, count = hosts()  # each passes its part of every batch
+    mine = rows.reshape(-1, count, job.batch // count)[:, host].ravel()
+    options = {"initial_epoch": epoch, "epochs": job.recipe.epochs, "verbose": bar}
+    options |= feed(job.batch // count, mine, job.one_hot[mine])
+    with job.devices():
+        means = job.model.fit(shuffle=False, callbacks=[OneEpoch()], **options).history
+    job.network.set_weights(job.fitted.get_weights())
+    return {key: float(values[-1]) for key, values in means.items()}
+
+
+class OneEpoch(keras.callbacks.Callback):
+    """Ends fit() after an epoch, though it is told of all, so that its bar counts them."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+def judge(job: Job) -> dict[str, float]:
+    """Return "val_loss", clipped as the recipe says but never smoothed, and "val_accuracy"."""
+    labels = job.faces.labels[job.held]
+    z = predict(job.logits, job.faces.images[job.held]).astype(float)
+    log_p = log_softmax(z, axis=1)
+    if job.recipe.loss == "clipped":
+        log_p = np.log(np.clip(np.exp(log_p), CLIP, 1 - CLIP))
+    mean = -log_p[np.arange(len(labels)), labels].mean()
+    return {"val_loss": float(mean), "val_accuracy": float((z.argmax(1) == labels).mean())}
+
+
+def finish(job: Job, history: dict, seconds: list[float], verbose: int) -> Run:
+    """Return the Run of a fitted model; the network has its weights, BatchNorm made precise."""
+    faces, recipe, final = job.faces, job.recipe, {}
+    job.network.set_weights(job.fitted.get_weights())  # the last epoch may be a saved one
     if recipe.precise_norm:
         start = time.perf_counter()
-        rows = np.random.default_rng(recipe.seed).permutation(learn)
-        precise_norm(network, faces.images[rows], batch)
-        final = judge(logits, *held_out, recipe.loss)
+        rows = np.random.default_rng(recipe.seed).permutation(job.learn)
+        precise_norm(job.network, faces.images[rows], job.batch)
+        final = judge(job)
         final["seconds"] = time.perf_counter() - start
         if verbose:
             what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
             print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
-    run = Run(
-        network=name,
-        recipe=recipe,
-        data=faces.name,
-        fingerprint=faces.fingerprint,
-        trained_on=len(learn),
-        history=history,
-        predictions=predictions(network, faces, held, recipe),
-        versions=machine.versions(),
-        device=machine.device(),
-        seconds=sum(seconds),
-        epoch_seconds=seconds,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        final=final,
-    )
-    return run, network
+    about = {"data": faces.name, "fingerprint": faces.fingerprint, "trained_on": len(job.learn)}
+    about |= {"versions": machine.versions(), "device": machine.device(), "seconds": sum(seconds)}
+    about |= {"epoch_seconds": seconds, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    gave = {"history": history, "predictions": predictions(job), "final": final}
+    return Run(network=job.name, recipe=recipe, **about, **gave)
 
 
 def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to learn from and the held-out rows, in random order, capped by the recipe.
 
-    They are of Training, and of PublicTest too where the recipe is `public`. The same faces, seed
-    and share always give the same held-out rows, whatever the caps of learning are. Identical
-    pictures stand on both sides as chance has it, or, where the recipe keeps them `together`, on
-    one; a group that the cut would divide is held out whole. Raises FacesError where there are too
-    few labeled faces to hold any out and learn from others, or no PublicTest.
+    They are of Training, and of PublicTest where the recipe is `public`. Equal pictures stand on
+    both sides as chance has it, or, where the recipe keeps them `together`, on one: a group that
+    the cut would divide is held out whole. Raises FacesError where a side or PublicTest is empty.
     """
     source, codes = faces.source, [TRAINING, PUBLIC] if recipe.public else [TRAINING]
     if recipe.public and PUBLIC not in faces.part:
@@ -129,8 +154,8 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero(np.isin(faces.part, codes) & (faces.labels != UNLABELED))
     n = round(recipe.held_out * len(rows))
     if n < 1:
-        few = f"{len(rows)} labeled faces are too few"
-        raise FacesError(f"{source}: {few} to train on and hold some out")
+        problem = f"{len(rows)} labeled faces are too few"
+        raise FacesError(f"{source}: {problem} to train on and hold some out")
     rows = np.random.default_rng(recipe.seed).permutation(rows)
     if recipe.together:
         group = identical(faces.images[rows])
@@ -139,23 +164,16 @@ def split(faces: Faces, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         rows, first = rows[order], first[order]
         n = int(np.searchsorted(first, first[n - 1], side="right"))
     if n == len(rows):
-        none = f"of {n} labeled faces none is left to learn from"
-        raise FacesError(f"{source}: {none}: hold out fewer")
+        problem = f"of {n} labeled faces none is left to learn from"
+        raise FacesError(f"{source}: {problem}: hold out fewer")
     return rows[n:][: recipe.train_cap], rows[:n][: recipe.held_out_cap]
 
 
-def one_hot(labels: np.ndarray) -> np.ndarray:
-    """Return labels (N,) as float32 (N, 7); an unlabeled face has a row of zeros."""
-    return (labels[:, None] == np.arange(CLASSES)).astype(np.float32)
-
-
 def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int) -> keras.Model:
-    """Return the compiled model that is fitted, sharing the network's weights.
+    """Return the compiled model that is fitted in so many steps, sharing the network's weights.
 
-    Row numbers -> stored faces -> distortion -> the network: all of it is one compiled step, so
-    that a GPU never waits for Python to prepare a batch. Under the stable loss it ends at the
-    logits, under the clipped one at the probabilities. Labels are one-hot. steps: of the whole
-    training.
+    Row numbers -> stored faces -> distortion -> the network, to its logits under the stable loss,
+    is one compiled step, so that a GPU never waits for Python to prepare a batch.
     """
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -181,36 +199,29 @@ def without_softmax(network: keras.Model) -> keras.Model:
 
 
 def clipped_loss(labels, probabilities):
-    """Return -ln of the true class's probability, clipped to [1e-7, 1 - 1e-7].
-
-    Beyond the clip its gradient is zero. labels: one-hot (n, 7).
-    """
+    """Return -ln of the true class's probability, clipped, beyond which its gradient is zero."""
     return -ops.log(ops.clip(ops.sum(labels * probabilities, axis=-1), CLIP, 1 - CLIP))
 
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
-    rate = recipe.learning_rate
+    rate, decay = recipe.learning_rate, recipe.weight_decay or None
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
         start = {"initial_learning_rate": rate}
         if warm:
             start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
-        rate = schedules.CosineDecay(decay_steps=steps - warm, **start)
-    decay = {"weight_decay": recipe.weight_decay or None}
+        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
     if recipe.optimizer == "sgd":
-        made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **decay)
+        made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     else:
-        made = keras.optimizers.Adam(rate, **decay)
+        made = keras.optimizers.Adam(rate, weight_decay=decay)
     made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made
 
 
 def data_parallel(batch: int) -> Callable[[], contextlib.AbstractContextManager]:
-    """Return what makes the scope in which batches are distributed over devices (JAX only).
-
-    These are all that Keras sees, or as many as divide a batch; with one, the scope does nothing.
-    """
+    """Return what makes the scope that distributes batches over as many devices as divide them."""
     devices = keras.distribution.list_devices() if JIT else []
     count = max((n for n in range(1, len(devices) + 1) if batch % n == 0), default=1)
     if count == 1:
@@ -227,12 +238,12 @@ def hosts() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def oversized_step(model: keras.Model, rows: np.ndarray, labels: np.ndarray, recipe: Recipe):
+def oversized_step(job: Job) -> None:
     """Take one step of size first_step from one batch, then go back to the usual learning rate."""
-    model.optimizer.learning_rate = recipe.first_step
-    one_batch = feed(len(rows), rows.astype(np.int32), labels[rows])
-    model.fit(**one_batch, shuffle=False, verbose=0)
-    model.optimizer.learning_rate = recipe.learning_rate
+    rows = job.learn[: job.batch].astype(np.int32)
+    job.model.optimizer.learning_rate = job.recipe.first_step
+    job.model.fit(**feed(job.batch, rows, job.one_hot[rows]), shuffle=False, verbose=0)
+    job.model.optimizer.learning_rate = job.recipe.learning_rate
 
 
 def progress(verbose: int) -> int:
@@ -241,65 +252,60 @@ def progress(verbose: int) -> int:
     return 2 if verbose and (machine.accelerators() or not watched) else verbose
 
 
-def fit_epoch(model: keras.Model, rows: np.ndarray, labels: np.ndarray, batch: int, **options):
-    """Learn once from rows, whole batches in order; return the means of "loss" and "accuracy".
-
-    Each host passes its part of every batch. labels: one-hot, of all faces. options: of fit().
-    """
-    host, count = hosts()
-    mine = rows.reshape(-1, count, batch // count)[:, host].ravel()
-    options |= feed(batch // count, mine, labels[mine])
-    means = model.fit(shuffle=False, callbacks=[OneEpoch()], **options).history
-    return {key: float(values[-1]) for key, values in means.items()}
-
-
-class OneEpoch(keras.callbacks.Callback):
-    """Ends fit() after an epoch, though it is told of all, so that its bar counts them."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model.stop_training = True
-
-
 def feed(size: int, *arrays: np.ndarray) -> dict:
-    """Return what fit() and predict() are given to read arrays in order, in batches of so many.
-
-    On TensorFlow that is a plain dataset: in the one that Keras makes of arrays, many a step runs
-    on a single core. Its tuning is off, as there is nothing to tune in it, and with it on fit() was
-    seen to idle for most of a minute after an epoch.
-    """
+    """Return what fit() and predict() are given to read arrays in order, in batches of so many."""
     if keras.backend.backend() != "tensorflow":
         return dict(zip("xy", arrays, strict=False), batch_size=size)
-    from tensorflow.data import Dataset, Options
+    from tensorflow.data import Dataset, Options  # in Keras's own many a step runs on one core
 
     options = Options()
-    options.autotune.enabled = False
+    options.autotune.enabled = False  # with it fit() was seen to idle after an epoch
     data = Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0])
     return {"x": data.batch(size).with_options(options)}
 
 
-def judge(logits: keras.Model, images: np.ndarray, labels: np.ndarray, loss: str) -> dict:
-    """Return "val_loss" and "val_accuracy" of a network without softmax on held-out faces.
+def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
+    """Put a saved state, if whole, into the model; return history and seconds, else empty ones."""
+    if not path or not path.exists():
+        return {}, []
+    try:
+        with np.load(path, allow_pickle=False) as zipped:
+            saved = dict(zipped)
+        values = [saved[f"v{i}"] for i in range(len(state(model)))]
+        names = [name for name in saved if name.startswith("history_")]
+        history = {name.removeprefix("history_"): saved[name].tolist() for name in names}
+        seconds = saved["seconds"].tolist()
+    except Exception as error:  # whatever NumPy and zip's checksums raise for odd bytes
+        problem = f"the checkpoint {path.name} is damaged: {error}"
+        print(f"hw3: {problem}; the training starts again", file=sys.stderr)
+        path.unlink()
+        return {}, []
+    for variable, value in zip(state(model), values, strict=True):
+        variable.assign(value)
+    return history, seconds
 
-    The loss is the mean cross-entropy, not smoothed, but clipped where the recipe's is "clipped".
-    """
-    z = predict(logits, images).astype(float)
-    log_p = log_softmax(z, axis=1)
-    if loss == "clipped":
-        log_p = np.log(np.clip(np.exp(log_p), CLIP, 1 - CLIP))
-    mean = -log_p[np.arange(len(labels)), labels].mean()
-    return {"val_loss": float(mean), "val_accuracy": float((z.argmax(1) == labels).mean())}
+
+def save_state(path: Path, model: keras.Model, history: dict, seconds: list[float]) -> None:
+    """Write all that a training needs to go on as if it had never been broken off."""
+    arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(state(model))}
+    arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
+    write_atomically(path, lambda file: np.savez(file, seconds=seconds, **arrays))
+
+
+def state(model: keras.Model) -> list:
+    """Return all that training changes: weights, random generators, the optimizer's variables."""
+    return [v for v in model.variables if v.dtype != "uint8"] + model.optimizer.variables
 
 
 def precise_norm(network: keras.Model, images: np.ndarray, batch: int) -> None:
     """Let BatchNorm take its means and variances anew, averaged over all batches of these images.
 
-    Those of a training come from distorted faces, which the network never sees when it predicts.
-    "Precise BatchNorm": Wu and Johnson 2021, arXiv 2105.07576. images: uint8 (N, 48, 48), not
-    distorted, in random order, at least one batch.
+    Those of a training come from distorted faces ("Precise BatchNorm": Wu and Johnson 2021, arXiv
+    2105.07576). images: uint8 (N, 48, 48), in random order, at least one batch.
     """
-    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in norms:
-        layer.momentum = 0.0  # the moving averages are those of the last batch
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0  # the moving averages are those of the last batch
     learn = functools.partial(network.stateless_call, training=True)
     if JIT:  # step by step, a GPU would compile each operation alone
         import jax
@@ -308,8 +314,7 @@ def precise_norm(network: keras.Model, images: np.ndarray, batch: int) -> None:
     weights = [v.value for v in network.trainable_variables]
     others = network.non_trainable_variables
     now = [v.value for v in others]
-    averages = {id(w) for layer in norms for w in layer.weights}
-    moving = [i for i, v in enumerate(others) if id(v) in averages]
+    moving = [i for i, v in enumerate(others) if v.name in ("moving_mean", "moving_variance")]
     total, count = [0.0] * len(moving), len(images) // batch
     for i in range(count):
         x = images[i * batch : (i + 1) * batch, ..., None] / np.float32(255)
@@ -319,27 +324,25 @@ def precise_norm(network: keras.Model, images: np.ndarray, batch: int) -> None:
         others[m].assign(t / count)
 
 
-def predictions(network: keras.Model, faces: Faces, held: np.ndarray, recipe: Recipe) -> dict:
-    """Return a Run's predictions of the held-out faces and, where the recipe `tests`, of the tests.
-
-    A part without faces is left out, and PublicTest where it was learned from.
-    """
-    parts = {"held-out": held}
+def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return a Run's predictions: held-out and, where its recipe `tests`, unlearned parts."""
+    faces, recipe, parts = job.faces, job.recipe, {"held-out": job.held}
     if recipe.tests:
-        tests = [part for part in PARTS[1:] if not (part == PARTS[PUBLIC] and recipe.public)]
-        parts |= {part: np.flatnonzero(faces.part == PARTS.index(part)) for part in tests}
-    return {
-        part: (rows, faces.labels[rows], predict(network, faces.images[rows], recipe.views))
-        for part, rows in parts.items()
-        if len(rows)
-    }
+        codes = [code for code in range(1, len(PARTS)) if code != PUBLIC or not recipe.public]
+        parts |= {PARTS[code]: np.flatnonzero(faces.part == code) for code in codes}
+    made = {}
+    for part, rows in parts.items():
+        if len(rows):
+            p = predict(job.network, faces.images[rows], recipe.views)
+            made[part] = rows, faces.labels[rows], p
+    return made
 
 
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over views.
 
-    Of 10 views, five are the face itself and shifted by 2 pixels along each diagonal, five their
-    mirror images. Of 2 views, the second is the mirror image. Raises ValueError for another number.
+    2 views: the face and its mirror image; 10: it, also shifted by 2 pixels along each diagonal,
+    and their mirror images. Raises ValueError for another number than 1, 2 and 10.
     """
     if views not in (1, 2, 10):
         raise ValueError(f"{views} views: choose 1, 2 or 10")
@@ -350,7 +353,7 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         size = PREDICTION_BATCH[machine.accelerators() > 0]
     fill = -len(images) % size  # whole batches: each other size is compiled anew
     padded = np.pad(images, ((0, fill), (2, 2), (2, 2)), "edge")
-    total = np.zeros((len(padded), CLASSES), np.float32)
+    total = np.zeros((len(padded), N_CLASSES), np.float32)
     for dy, dx in shifts:
         view = padded[:, 2 + dy : 2 + dy + SIDE, 2 + dx : 2 + dx + SIDE, None]
         for face in (view, view[:, :, ::-1])[: min(views, 2)]:
@@ -359,10 +362,7 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
 
 
 def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
-    """Return the held-out labels that a logistic regression on raw pixels predicts.
-
-    It learns from the recipe's images.
-    """
+    """Return the held-out labels that a logistic regression on the recipe's raw pixels predicts."""
     from sklearn.linear_model import LogisticRegression
 
     learn, held = split(faces, recipe)

@@ -1,7 +1,4 @@
-"""Trained networks: a run that is on disk is taken from there, any other is trained.
-
-Keras takes seconds to import; it is imported only where there is something to train.
-"""
+"""Trained networks: a run that is on disk is taken from there, any other is trained."""
 
 import sys
 
@@ -12,11 +9,9 @@ from hw3.recipes import Recipe
 
 
 def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False, verbose=1) -> runs.Run:
-    """Return the run of a network on faces by a recipe; train it unless it is on disk.
+    """Return the run of a network on faces by a recipe; train it unless it is on disk and whole.
 
-    It is on disk unless something that decides it changed; fresh trains again in any case.
-    An interrupted training goes on from the last epoch that was saved; a damaged run is made again.
-    Raises as `train.train`.
+    fresh trains in any case, else an interrupted training goes on. Raises as `train.train`.
     """
     folder = runs.run_folder(network, faces, recipe)
     checkpoint = folder.with_suffix(".checkpoint.npz")
@@ -30,7 +25,7 @@ def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False, verbose=1) -
                 pass
             except ValueError as error:
                 print(f"hw3: {error}; it is made again", file=sys.stderr)
-        from hw3 import train
+        from hw3 import train  # imports Keras, which takes seconds
 
         run, model = train.train(network, faces, recipe, checkpoint, verbose)
         runs.save(run, folder, model.save_weights)

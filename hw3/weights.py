@@ -1,8 +1,4 @@
-"""Trained networks from disk: those of own runs, and the recorded CNN at one byte a weight.
-
-`results/fer2013/cnn.npz` has the weights of the best "modern" CNN. Keras is imported only where a
-network is built.
-"""
+"""Trained networks from disk: of own runs, and the best SHOWN_CNN at one byte a weight, SMALL."""
 
 import json
 
@@ -19,11 +15,15 @@ def load_model(network: str, faces, recipe: Recipe):
     """Return the trained Keras model of a run that is on disk. Raises as `runs.load`."""
     folder = run_folder(network, faces, recipe)
     load(folder)  # its checksums tell damaged weights, of which HDF5 would make another network
-    from hw3.models import NETWORKS
-
-    model = NETWORKS[network][recipe.architecture]()
+    model = _build(network, recipe.architecture)
     model.load_weights(folder / "model.weights.h5")
     return model
+
+
+def _build(network: str, architecture: str):
+    from hw3.models import NETWORKS  # imports Keras, which takes seconds
+
+    return NETWORKS[network][architecture]()
 
 
 def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,18 +34,13 @@ def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def rounded(model):
     """Return a Keras model like this one with its kernels rounded to one byte, as pages have it."""
-    from hw3.models import NETWORKS
-
-    small = NETWORKS[model.name]["original"]()
+    small = _build(model.name, "original")
     small.set_weights([np.multiply(*one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
     return small
 
 
 def save_small(model, about: dict) -> None:
-    """Write a model's kernels in one byte a weight (`one_byte`) and its vectors as float32.
-
-    about (JSON) says where they come from. No pickles.
-    """
+    """Write a model's kernels as `one_byte`, its vectors as float32 and about, which is JSON."""
     arrays = {"about": np.array(json.dumps(about))}
     for i, w in enumerate(model.get_weights()):
         if w.ndim > 1:
@@ -56,14 +51,9 @@ def save_small(model, about: dict) -> None:
 
 
 def load_small():
-    """Return the recorded CNN (a Keras model) and what is said about it.
-
-    Raises, in one line, FileNotFoundError without it and ValueError where it is damaged.
-    """
+    """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`."""
     about, saved = _small()
-    from hw3.models import NETWORKS
-
-    model, arrays = NETWORKS["cnn"][about["architecture"]](), []
+    model, arrays = _build("cnn", about["architecture"]), []
     for i in range(len(model.get_weights())):
         whole = f"w{i}" in saved
         arrays.append(saved[f"w{i}"] if whole else saved[f"q{i}"] * saved[f"s{i}"])

@@ -119,7 +119,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
 def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str]]]:
     """Return what the head of a page says: what the chapter's cell tagged "head" printed.
 
-    It is JSON, as of runs.head. To the "own" runs come profile and faces of this build. Without
+    It is JSON, as of show.head. To the "own" runs come profile and faces of this build. Without
     such a cell the page shows no runs, and the head says nothing of them.
     """
     for cell in notebook.cells:

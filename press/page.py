@@ -90,7 +90,7 @@ def add_head(app, doctree) -> None:
 def head(about: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
     """Return the line that says which runs a page shows, and how to open its chapter.
 
-    about is as of runs.head. The name of the file saves the notebook, which stands whole in the
+    about is as of show.head. The name of the file saves the notebook, which stands whole in the
     page: a browser that opens a page from disk would show a file beside it as text.
     """
     texts = []

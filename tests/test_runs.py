@@ -15,7 +15,7 @@ from unittest.mock import DEFAULT, Mock
 import numpy as np
 import pytest
 
-from hw3 import faces, machine, models, runs, train, weights
+from hw3 import faces, machine, models, runs, show, train, weights
 from hw3.recipes import Recipe
 from hw3.runs import Run
 
@@ -215,7 +215,7 @@ def test_a_page_says_which_runs_it_shows(capsys):
 
     dates = [("full", "2026-01-03T03:04:05"), ("cpu", "2026-01-02T03:04:05"), ("cpu", "2026-01-02")]
     recorded = [run(profile, date) for profile, date in dates]
-    runs.head(recorded)
+    show.head(recorded)
     facts = json.loads(capsys.readouterr().out)
     assert facts["recorded"] == {
         "data": ["FER2013"],
@@ -226,7 +226,7 @@ def test_a_page_says_which_runs_it_shows(capsys):
     today = datetime.now(UTC).date().isoformat()
     own = {"data": [], "profile": [], "device": [machine.device()], "date": [today]}
     assert facts["own"] == own
-    runs.head(own=[run("smoke", "2026-02-01T03:04:05")])
+    show.head(own=[run("smoke", "2026-02-01T03:04:05")])
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     empty = {name: [] for name in own}
@@ -235,7 +235,7 @@ def test_a_page_says_which_runs_it_shows(capsys):
 
 
 def test_a_page_without_keras_was_made_on_the_cpu():
-    code = "from hw3 import runs, trained, weights; runs.head()"
+    code = "from hw3 import runs, show, trained, weights; show.head()"
     command, options = [sys.executable, "-c", code], {"capture_output": True, "check": True}
     out = subprocess.run(command, cwd=runs.ROOT, **options).stdout
     assert json.loads(out)["own"]["device"] == ["CPU"]

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from hw3 import checkpoint, layers, machine, runs, train, trained, weights
+from hw3 import machine, models, runs, train, trained, weights
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError
 from hw3.models import NETWORKS
@@ -110,7 +111,7 @@ STILL = replace(Recipe(), flip=False, rotation=0, shear=0, zoom=0)
 
 def distorted(recipe, images, training=True):
     """Return what Distortion makes of images (n, 48, 48)."""
-    layer = layers.Distortion(recipe)
+    layer = models.Distortion(recipe)
     out = layer(images[..., None].astype(np.float32), training=training)
     return keras.ops.convert_to_numpy(out)[..., 0]
 
@@ -461,17 +462,18 @@ def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(
     saved = path.read_bytes()
     model = train.trainer(NETWORKS["dnn"]["residual"](), few.images, TINY, steps=1)
     model.optimizer.build(model.trainable_variables)
-    before = [np.array(keras.ops.convert_to_numpy(v)) for v in checkpoint.state(model)]
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in train.state(model)]
     for damaged in (b"", saved[:5000] + bytes([saved[5000] ^ 1]) + saved[5001:], saved[:-100]):
         path.write_bytes(damaged)
-        with pytest.raises(
-            ValueError, match=r"^the checkpoint run\.checkpoint\.npz is damaged: [^\n]*$"
-        ):
-            checkpoint.load(path, model)
+        assert train.resume(path, model) == ({}, [])
+        problem = r"hw3: the checkpoint run\.checkpoint\.npz is damaged: [^\n]*"
+        assert re.fullmatch(problem + "; the training starts again\n", capsys.readouterr().err)
+        assert not path.exists()
         assert all(
             np.array_equal(keras.ops.convert_to_numpy(v), a)
-            for v, a in zip(checkpoint.state(model), before, strict=True)
+            for v, a in zip(train.state(model), before, strict=True)
         )
+    path.write_bytes(damaged)
     assert train.train("dnn", few, TINY, path, verbose=0)[0].history == whole.history
     said = capsys.readouterr().err
     assert "run.checkpoint.npz is damaged" in said
