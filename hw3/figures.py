@@ -21,12 +21,12 @@ from plotly.subplots import make_subplots
 
 from hw3 import show
 from hw3.metrics import N_CLASSES, Interval
-from hw3.show import Interactive, calculator, head, labeled, panels, plain, style, table  # noqa
+from hw3.show import calculator, head, labeled, panels, plain, style, table  # noqa: F401
 
 COLORS = sns.color_palette("colorblind").as_hex()  # those of matplotlib's C0, C1, ... after style()
 FACES = 6  # of one cell of a confusion matrix
 SIDES = "true", "predicted"  # what a row and a column of it are
-EVEN = 1 / 7, "one in seven"  # an accuracy to compare with, and its name
+EVEN = 1 / N_CLASSES, "one in seven"  # an accuracy to compare with, and its name
 GRID = {"title_standoff": 8, "fixedrange": True}
 GRID |= dict.fromkeys(("gridcolor", "zerolinecolor"), "rgba(128,128,128,0.3)")
 SPIKE = {"spikecolor": show.GRAY, "spikethickness": 1, "spikedash": "solid"}
@@ -84,7 +84,7 @@ def architecture(network) -> Figure:
     return labeled(figure, label)
 
 
-def training_curves(runs: dict) -> Interactive:
+def training_curves(runs: dict) -> show.Interactive:
     """Draw loss and accuracy of Runs, named by the keys, against the epoch; their labels below.
 
     The dotted line is the share of the most frequent emotion in all labels of the first run.
@@ -97,7 +97,7 @@ def training_curves(runs: dict) -> Interactive:
     return history_curves(histories, "\n".join(notes), floor)
 
 
-def history_curves(histories: dict, note: str = "", floor=EVEN) -> Interactive:
+def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interactive:
     """Draw loss and accuracy against the epoch: solid on held-out images, dashed in training.
 
     histories as in Run.history; floor: an accuracy that gets a dotted line, and its name.
@@ -150,7 +150,7 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> Interactive:
         for name, h in histories.items()
     ]
     label = f"Loss, left, and accuracy, right, against the epoch. {'; '.join(readings)}."
-    return Interactive(figure, label, note)
+    return show.Interactive(figure, label, note)
 
 
 def lines(frame: pd.DataFrame, xlabel: str, ylabel: str, ax=None) -> Figure:
@@ -220,7 +220,9 @@ def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
     return f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(readings)}"
 
 
-def confusion_matrix(cells, names, title: str, note="", whole=False, faces=None) -> Interactive:
+def confusion_matrix(
+    cells, names, title: str, note="", whole=False, faces=None
+) -> show.Interactive:
     """Draw a confusion matrix that tells count, share and interval of a cell that is chosen.
 
     cells: `metrics.cells`; whole: write counts, not shares; faces: labels (n,), probabilities
@@ -249,7 +251,7 @@ def confusion_matrix(cells, names, title: str, note="", whole=False, faces=None)
     gaps = {"start": list(divmod(int(often), size)), "shown": FACES, "color": COLORS[1]}
     gaps |= {"pictured": int(bool(faces)), "sheet": _face_sheet(size, *faces) if faces else ""}
     label = _read_matrices({title: share}, names)
-    return Interactive(figure, label, note, show.fill("cell.html", gaps))
+    return show.Interactive(figure, label, note, show.fill("cell.html", gaps))
 
 
 def _face_sheet(size: int, labels, probabilities, images) -> str:
@@ -311,7 +313,7 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
     return labeled(figure, label)
 
 
-def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
+def pca_space(x, mean, axes, rebuilt, lengths) -> show.Interactive:
     """Draw samples, principal axes, the plane of the first two, and the residuals to it, in space.
 
     x, rebuilt: (N, 3) samples and their feet on the plane; mean: (3,); axes: (3, 3), one axis a
@@ -356,7 +358,7 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> Interactive:
         f"is that of sample {far.argmax() + 1}."
     )
     places = f"<p class='hw3-places no-print'>{' '.join(buttons)}</p>"
-    return Interactive(figure, label, below=places)
+    return show.Interactive(figure, label, below=places)
 
 
 def _points(xyz) -> dict:

@@ -13,7 +13,6 @@ from keras import layers, ops
 
 from hw3.sources.fer2013 import N_CLASSES, SIDE
 
-CLASSES = N_CLASSES
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block

@@ -529,7 +529,7 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
             assert shown.locator("i").count() == min(counts[cells[0]], 6)
         recorded = tab.locator(".hw3-interactive").first
         assert re.search(
-            r"\d+ of [\d,]+ faces, .* interval", recorded.get_by_role("status").inner_text()
+            r"\d+ of [\d,]+ faces, [\d.]+% \[", recorded.get_by_role("status").inner_text()
         )
         plot = recorded.locator(".js-plotly-plot").element_handle()
         for cell in ((3, 3), (0, 4)):
