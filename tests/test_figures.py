@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from hw3 import figures, metrics
+from hw3 import figures, metrics, show
 from hw3.faces import EMOTIONS
 from hw3.figures import FACES
 
@@ -129,7 +129,7 @@ def test_same_figure_gives_the_same_page_and_no_number_is_hidden_in_base64():
 
 
 def test_words_from_outside_are_text_in_the_page():
-    shown = figures.Interactive(go.Figure(), 'a "label" <b>', "<script>note</script>")
+    shown = show.Interactive(go.Figure(), 'a "label" <b>', "<script>note</script>")
     page = shown._repr_mimebundle_()["text/html"]
     assert len(re.findall('[">]a &quot;label&quot; &lt;b&gt; ', page)) == 2
     assert "<script>note" not in page
