@@ -99,7 +99,7 @@ def has_copy_in(family: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.
 
 def known_rows(run: Run) -> np.ndarray:
     """Return the rows that a recorded run learned from or held out: Training, or PublicTest too."""
-    part = recorded()[2]
+    part = recorded_copies()[2]
     return np.flatnonzero((part == faces.TRAINING) | (run.recipe.public & (part == faces.PUBLIC)))
 
 
@@ -111,7 +111,7 @@ def right_and_leaked(run: Run, part: str, family: np.ndarray, trained: np.ndarra
 
 def without_copies(run: Run, part: str, kind: str = "near") -> Run:
     """Return a recorded run with its predictions of the pictures without copies in `known_rows`."""
-    _, leaked = right_and_leaked(run, part, recorded()[1][kind], known_rows(run))
+    _, leaked = right_and_leaked(run, part, recorded_copies()[1][kind], known_rows(run))
     kept = tuple(array[~leaked] for array in run.predictions[part])
     return replace(run, predictions={part: kept})
 
@@ -182,7 +182,7 @@ def record(counts: dict, by_kind: dict[str, np.ndarray], part: np.ndarray) -> No
     write_atomically(FOLDER / "leaks.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
-def recorded() -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
+def recorded_copies() -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
     """Return what `record` wrote, in the order of fer2013.csv: counts, families by kind, part."""
     with np.load(FOLDER / "leaks.npz", allow_pickle=False) as saved:
         part, by_kind = saved["part"], {}
@@ -200,5 +200,5 @@ def recount(data: faces.Faces, write: bool = False) -> None:
     print(json.dumps(counts, indent=1))
     if write:
         record(counts, by_kind, data.part)
-    elif any(recorded()[0].get(key) != value for key, value in counts.items()):
+    elif any(recorded_copies()[0].get(key) != value for key, value in counts.items()):
         raise ValueError("these are not the recorded counts; audit --record writes them")

@@ -225,7 +225,7 @@ def run(quick: bool = False, **changes) -> dict:
     return result
 
 
-def recorded() -> list[dict]:
+def recorded_results() -> list[dict]:
     """Return all recorded results, in the order of their files' names, perhaps none."""
     return [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
 

@@ -42,7 +42,7 @@ class Evidence:
     new: str  # no copy of these faces was learned from
 
 
-def recorded() -> Evidence:
+def recorded_evidence() -> Evidence:
     """Return the recorded runs on FER2013's PrivateTest."""
     names = (runs.SHOWN_CNN, runs.SHOWN_DNN, "original-cnn", "original-dnn", "clipped-dnn")
     cnn, dnn, original_cnn, *dnns = (with_new(runs.recorded(name)[0]) for name in names)
@@ -56,7 +56,7 @@ def with_new(run: Run) -> Run:
     return replace(run, predictions=run.predictions | {NEW: new})
 
 
-def own(faces, profile: str) -> Evidence:
+def own_evidence(faces, profile: str) -> Evidence:
     """Return the reader's own runs on their held-out faces; what is not on disk is trained."""
     recipes = [recipe("dnn", profile, loss=loss) for loss in ("stable", "clipped")]
     dnns = [trained.obtain("dnn", faces, each) for each in recipes]

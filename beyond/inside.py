@@ -262,7 +262,7 @@ def pair_distances(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
     return table.assign(distance=distances, claimed=[pair in claimed for pair in codes])
 
 
-def recorded() -> tuple[dict, dict[str, np.ndarray]]:
+def recorded_look() -> tuple[dict, dict[str, np.ndarray]]:
     """Return what the recorded look is of, with the digest of the weights, and the look itself."""
     with np.load(RECORDED, allow_pickle=False) as saved:
         arrays = dict(saved)

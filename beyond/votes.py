@@ -77,7 +77,7 @@ def record(path: str | Path) -> int:
     return len(rows)
 
 
-def recorded(rows: np.ndarray) -> np.ndarray:
+def recorded_votes(rows: np.ndarray) -> np.ndarray:
     """Return the recorded votes (n, 10) of rows of fer2013.csv. ValueError: a row of Training."""
     with np.load(RECORDED, allow_pickle=False) as saved:
         votes = pd.DataFrame(saved["votes"].astype(int), saved["rows"])

@@ -128,7 +128,7 @@ def test_what_is_right_and_leaked_and_what_is_left_without_the_leaked(monkeypatc
     # families 0 and 1; 4 and 5 have nobody in Training
     assert leaked.tolist() == [True, False, True, False]
     by_kind = {"near": FAMILY, "identical": np.arange(10)}
-    monkeypatch.setattr(audit, "recorded", lambda: ({}, by_kind, PART))
+    monkeypatch.setattr(audit, "recorded_copies", lambda: ({}, by_kind, PART))
     assert audit.without_copies(run, "PrivateTest").hits("PrivateTest") == (1, 2)
     assert audit.without_copies(run, "PrivateTest", "identical").hits("PrivateTest") == (3, 4)
     run = replace(run, recipe=replace(run.recipe, public=True))
@@ -156,7 +156,7 @@ def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path,
     audit.record({"constant": 1}, {"identical": FAMILY, "near": FAMILY}, PART)
     (tmp_path / "counts.json").write_text(json.dumps({"constant": 1, "by eye": {"n": 100}}))
     audit.record({"constant": 2}, {"identical": FAMILY, "near": FAMILY}, PART)
-    counts, by_kind, part = audit.recorded()
+    counts, by_kind, part = audit.recorded_copies()
     assert counts == {"constant": 2, "by eye": {"n": 100}}
     assert np.array_equal(part, PART)
     near = np.unique(by_kind["near"], return_inverse=True)[1]
@@ -200,7 +200,7 @@ def test_audit_of_few_faces_counts_a_planted_leak(few):
 
 
 def test_recorded_counts_follow_from_the_recorded_families():
-    counts, found, part = audit.recorded()
+    counts, found, part = audit.recorded_copies()
     assert np.bincount(part).tolist() == [28_709, 3_589, 3_589]
     for kind, family in found.items():
         again = audit.count(
@@ -235,7 +235,7 @@ def fer2013():
 
 def test_audit_of_fer2013_gives_the_recorded_counts_and_families(fer2013):
     counts, found = audit.audit(fer2013)
-    known, families, part = audit.recorded()
+    known, families, part = audit.recorded_copies()
     assert counts == {key: known[key] for key in counts}
     assert np.array_equal(part, fer2013.part)
     for kind, family in found.items():
@@ -254,6 +254,6 @@ def test_as_many_changed_copies_of_200_faces_of_fer2013_are_found_as_recorded(fe
         [fer2013.images[rows], [CHANGES[change](x) for x in fer2013.images[rows]]]
     )
     pairs, _ = audit.near(images)
-    planted = audit.recorded()[0]["planted copies"]
+    planted = audit.recorded_copies()[0]["planted copies"]
     assert planted["n"] == len(rows)
     assert sum(second - first == 200 for first, second, _ in pairs) == planted["found"][change]

@@ -97,7 +97,7 @@ def test_a_whole_run_is_written_and_read_back(tmp_path, monkeypatch):
     assert [path.name for path in bench.FOLDER.iterdir()] == [
         f"cpu-some-r-chip-{keras.backend.backend()}.json"
     ]
-    assert bench.recorded() == [json.loads(json.dumps(result))]
+    assert bench.recorded_results() == [json.loads(json.dumps(result))]
 
 
 def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monke
     monkeypatch.setattr(bench, "WAYS", {bench.OURS: until_batch_8})
     with pytest.raises(KeyboardInterrupt):
         bench.run(**bench.QUICK | {"batches": (4, 8)})
-    (kept,) = bench.recorded()
+    (kept,) = bench.recorded_results()
     assert [row["batch"] for row in kept["steps"]] == [4]
     assert len(bench.table(kept)) == 1
     assert len(bench.loading_table(kept)) == 3

@@ -94,8 +94,8 @@ def test_what_is_said_of_new_faces_is_tested_on_them():
 
 
 def test_new_faces_of_the_recorded_runs_have_no_copy_in_training():
-    given = claims.recorded()
-    counts, families, part = audit.recorded()
+    given = claims.recorded_evidence()
+    counts, families, part = audit.recorded_copies()
     rows = given.original_cnn.predictions[given.new][0]
     assert not np.isin(families["near"][rows], families["near"][part == 0]).any()
     leaked = counts["near"]["PrivateTest also in Training"]

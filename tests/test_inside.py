@@ -193,7 +193,7 @@ def test_the_cnn_has_the_layers_that_are_asked():
 
 
 def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
-    about, found = inside.recorded()
+    about, found = inside.recorded_look()
     remedy = "run python -m beyond inside --data fer2013.csv"
     assert about["weights"] == digest(weights.SMALL.read_bytes()), (
         f"the recorded weights are others now: {remedy}"
@@ -211,14 +211,14 @@ def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():
 
 
 def test_the_weights_are_those_of_the_network_that_the_pages_show():
-    _, found = inside.recorded()
+    _, found = inside.recorded_look()
     said = [run.predicted("PrivateTest")[1] for run in runs.recorded("modern-cnn")]
     alike = [(found["covered/nothing"] == labels).mean() for labels in said]
     assert alike[0] == max(alike)
 
 
 def test_every_change_is_recorded_and_does_what_it_says():
-    _, found = inside.recorded()
+    _, found = inside.recorded_look()
     assert {f"changed/{name}" for name in inside.CHANGES} == {
         name for name in found if name.startswith("changed/")
     }
@@ -258,7 +258,7 @@ def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
     monkeypatch.setattr(inside, "CHANGES", {"gray": lambda x: 0 * x + 66})
     monkeypatch.setattr(train, "predict", lambda model, images: np.eye(7)[images[:, 0, 0] % 7])
     assert inside.record(few) == 30
-    about, found = inside.recorded()
+    about, found = inside.recorded_look()
     assert found["changed/gray"].tolist() == [66 % 7] * 30, "what is answered to the changed faces"
     assert (about["part"], about["n"]) == ("PrivateTest", 30)
     assert found["cam"].dtype == np.float16
@@ -273,7 +273,7 @@ def test_fer2013_gives_the_recorded_predictions():
     )
     predicted = train.predict(weights.load_small()[0], private.images[:256]).argmax(1)
     assert (
-        predicted == inside.recorded()[1]["covered/nothing"][:256]
+        predicted == inside.recorded_look()[1]["covered/nothing"][:256]
     ).mean() > 0.98  # ties may fall otherwise elsewhere
 
 

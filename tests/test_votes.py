@@ -113,10 +113,10 @@ def test_only_test_rows_are_recorded_and_found_by_their_row(tmp_path, monkeypatc
     assert not votes.RECORDED.exists()
     monkeypatch.setattr(votes, "FER2013", 3)
     assert votes.record(path) == 2
-    assert votes.recorded(np.array([2, 1]))[:, NEUTRAL].tolist() == [8, 9]
+    assert votes.recorded_votes(np.array([2, 1]))[:, NEUTRAL].tolist() == [8, 9]
     for row in (0, 3):
         with pytest.raises(ValueError, match="PublicTest and PrivateTest"):
-            votes.recorded(np.array([row]))
+            votes.recorded_votes(np.array([row]))
 
 
 def test_majority_is_alone_and_an_emotion():
@@ -224,7 +224,7 @@ def test_recorded_votes_are_those_of_fer_plus():
     part, found = votes.read(there / "fer2013new.csv")
     assert len(found) == 35_887
     rows = np.flatnonzero(part)
-    assert np.array_equal(votes.recorded(rows), found[rows])
+    assert np.array_equal(votes.recorded_votes(rows), found[rows])
     data = faces.load(there / "fer2013.csv")
     assert np.array_equal(data.part, part), "the rows are those of fer2013.csv"
     assert (votes.majority(found.astype(int)) == data.labels).mean() > 0.5, (
