@@ -447,7 +447,7 @@ def test_every_page_says_which_runs_it_shows(html):
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
         source = (runs.ROOT / "book" / f"{name}.ipynb").read_text()
         assert ("Recorded: FER2013" in line) == bool(
-            re.search(r"(runs|claims)\.recorded\(", source)
+            re.search(r"(runs\.recorded|claims\.recorded_evidence)\(", source)
         )
         assert f"{name}.ipynb" in line
 
