@@ -1,15 +1,23 @@
 """hw3: the helper of an executable homework report on emotions in 48x48 gray faces (FER2013).
 
 Read it along the way of the data: faces, recipes, models, train, runs, metrics, figures. Then
-complexity and pca answer questions 4 and 5, original is what we compare with; sources/ reads files
-and draws faces where there is no FER2013, disk, commands and __main__ serve all. Networks are
-trained by Keras 3 alone, so the backend is whatever KERAS_BACKEND names.
+complexity and pca answer questions 4 and 5, original is what we compare with, sources/ reads or
+draws faces, disk, commands and __main__ serve all. Keras 3 alone trains, on any KERAS_BACKEND.
 """
 
 import os
+import sys
 
 os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 for _name in ("HW3_BUILD", "HW3_DATA"):  # whole, as chapters run in another folder
     if os.environ.get(_name):
         os.environ[_name] = os.path.abspath(os.path.expanduser(os.environ[_name]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are no report
+# Every process of the report begins here: what a person has set for other work decides nothing. No
+# file of theirs is read, and the packages that this Python brings come before those of PYTHONPATH.
+os.environ |= {"DOCUTILSCONFIG": "", "KERAS_HOME": os.devnull, "MATPLOTLIBRC": os.devnull}
+for _name in list(os.environ):
+    if _name.startswith(("KERAS_MAX_", "KERAS_NNX_", "PANDAS_", "SCIPY_", "SKLEARN_")):
+        del os.environ[_name]
+_theirs = {os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p}
+sys.path.sort(key=(_theirs - {os.path.dirname(__path__[0])}).__contains__)

@@ -12,6 +12,11 @@ from keras import layers
 from hw3.faces import EMOTIONS, SIDE
 from hw3.layers import BatchNormalization, MaxPooling2D
 
+# a person's keras.json may say otherwise, where Keras was imported before hw3
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")
+keras.config.set_epsilon(1e-7)
 CLASSES = len(EMOTIONS)
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
@@ -45,10 +50,7 @@ def cnn() -> keras.Model:
 
 
 def dnn() -> keras.Model:
-    """Return the dense network of about the same size: 6,036,839 parameters.
-
-    It has no normalization and no dropout.
-    """
+    """Return the dense network, without normalization and dropout: 6,036,839 parameters."""
     stack = [keras.Input((SIDE, SIDE, 1)), layers.Flatten(name="flatten")]
     for i, width in enumerate(DNN_WIDTHS, 1):
         stack += [layers.Dense(width, name=f"dense{i}"), layers.LeakyReLU(SLOPE, name=f"relu{i}")]
