@@ -1,15 +1,19 @@
-# Every command a person types. `make` alone lists them.
+# Every command a person types. `make` alone lists them. A variable counts behind it alone: the environment's are for other work.
 #   PROFILE=smoke|quick|cpu|full   how much to train        (default quick)
 #   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
 #   FRESH=1                    train again
 #   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
 #   SEEDS=5                    networks that record trains of each recipe (default 1; combined-cnn and mild-cnn are the ensemble)
-PROFILE ?= quick
-BACKEND ?= tensorflow
+PROFILE := quick
+BACKEND := tensorflow
+DATA :=
+FRESH :=
+UPDATE :=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
+export PYTHONPATH := $(CURDIR)
 .DEFAULT_GOAL := help
 .PHONY: help book translations pdf test test-book stress lab data results record bench lint format lock clean gpu
 
@@ -36,7 +40,7 @@ stress: $(VENV)/.test  ## break trainings and builds off at random moments, and 
 	@$(BIN)/python -m pytest -s tests/stress.py
 
 lab: $(VENV)/.book  ## open the chapters in JupyterLab
-	$(BIN)/python -m jupyterlab --notebook-dir=book
+	@$(BIN)/python -m press lab
 
 data: $(VENV)/.book  ## describe the faces that the chapters would use
 	@$(BIN)/python -m hw3 data $(if $(DATA),--data "$(DATA)")
