@@ -46,7 +46,8 @@ class Commands:
 
     def add(self, function, *shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
         """Add a command with the shared options; return its parser, for options of its own."""
-        name, text = function.__name__, function.__doc__.partition("\n")[0].rstrip(".")
+        name = function.__name__
+        text = (function.__doc__ or name).partition("\n")[0].rstrip(".")  # python -OO has none
         parser = self.commands.add_parser(name, help=text, description=text, parents=shared)
         parser.set_defaults(run=function)
         return parser
@@ -61,6 +62,8 @@ class Commands:
         options = self.top.parse_args(arguments)
         try:
             check_backend()
+            if arguments is None:  # the process is ours
+                _drop_notes()
             options.run(options)
             sys.stdout.flush()
         except BrokenPipeError:  # whoever reads has enough, as in `results | head`
@@ -71,6 +74,21 @@ class Commands:
         except (ValueError, RuntimeError, OSError, ImportError) as error:
             text = _refusal(error) if isinstance(error, OSError) and error.errno else str(error)
             sys.exit(text if "\n" in text else f"hw3: {text}")
+
+
+def _drop_notes() -> None:
+    """Drop what TensorFlow's C++ notes on stderr, where no setting of its own silences it.
+
+    All else passes, also the last words of a crash; Python itself writes to stderr as before.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", 1, errors="backslashreplace", closefd=False)
+    grep = ["grep", "-Ev", "^WARNING: All log messages before absl|^I0000 "]
+    (read, write), dup2 = os.pipe(), os.POSIX_SPAWN_DUP2
+    streams = [(dup2, read, 0), (dup2, sys.stderr.fileno(), 1)]
+    os.posix_spawnp(grep[0], grep, os.environ, file_actions=streams)
+    os.dup2(write, 2)
+    os.close(read)
+    os.close(write)
 
 
 def check_backend() -> None:

@@ -1,10 +1,14 @@
 """The command line of the press: python -m press COMMAND."""
 
+import os
+
 from hw3.commands import DATA, FRESH, PROFILE, Commands
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command."""
+    for switch in ("PYTHONOPTIMIZE", "PYTHONWARNINGS"):  # kernels and Sphinx would take them over
+        os.environ.pop(switch, None)
     made = Commands("press", "Seven emotions: the pages of the report.")
     text = "write what is missing as empty entries into the catalog"
     made.add(translations).add_argument("--update", action="store_true", help=text)
