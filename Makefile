@@ -71,7 +71,7 @@ format: $(VENV)/.book  ## format the code and strip the chapters' outputs
 	$(BIN)/python -m nbstripout --keep-id book/*.ipynb
 
 lock:  ## compile the lock files anew from the .in files
-	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -c "$$PIP_INSTALL" -q uv
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -c "$$INSTALLER" -q uv
 	for f in requirements requirements-test; do $(VENV)-lock/bin/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $$f.in -o $$f.txt || exit 1; done
 
@@ -82,7 +82,7 @@ clean:  ## remove everything made, but not .venv
 	rm -rf _build
 
 # pip install, as a person's own settings have it only in how an index is reached: not in what is installed, and where.
-define PIP_INSTALL
+define INSTALLER
 import ast, os, subprocess, sys
 reach = "index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout default-timeout retries " \
     "keyring-provider cache-dir no-cache-dir use-feature use-deprecated"
@@ -98,8 +98,8 @@ for key, name in names.items():
 env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 sys.exit(subprocess.call([*pip, "install", *sys.argv[1:]], env=env))
 endef
-export PIP_INSTALL
-INSTALL := $(BIN)/python -c "$$PIP_INSTALL"
+export INSTALLER
+INSTALL := $(BIN)/python -c "$$INSTALLER"
 
 # The environment: made once, and again where a lock or this file changed. It finds our packages from where it stands, so that
 # the checkout may move. pip unpacks in it, as many a /tmp is small.

@@ -46,8 +46,7 @@ class Commands:
 
     def add(self, function, *shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
         """Add a command with the shared options; return its parser, for options of its own."""
-        name = function.__name__
-        text = (function.__doc__ or name).partition("\n")[0].rstrip(".")  # python -OO has none
+        name, text = function.__name__, (function.__doc__ or "").partition("\n")[0].rstrip(".")
         parser = self.commands.add_parser(name, help=text, description=text, parents=shared)
         parser.set_defaults(run=function)
         return parser
@@ -77,18 +76,13 @@ class Commands:
 
 
 def _drop_notes() -> None:
-    """Drop what TensorFlow's C++ notes on stderr, where no setting of its own silences it.
-
-    All else passes, also the last words of a crash; Python itself writes to stderr as before.
-    """
-    sys.stderr = os.fdopen(os.dup(2), "w", 1, errors="backslashreplace", closefd=False)
+    """Drop TensorFlow's notes on stderr, for which it has no setting; all else passes."""
+    err, (read, write), dup2 = os.dup(2), os.pipe(), os.POSIX_SPAWN_DUP2
+    sys.stderr = os.fdopen(err, "w", 1, errors="backslashreplace", closefd=False)
     grep = ["grep", "-Ev", "^WARNING: All log messages before absl|^I0000 "]
-    (read, write), dup2 = os.pipe(), os.POSIX_SPAWN_DUP2
-    streams = [(dup2, read, 0), (dup2, sys.stderr.fileno(), 1)]
-    os.posix_spawnp(grep[0], grep, os.environ, file_actions=streams)
+    os.posix_spawnp(grep[0], grep, os.environ, file_actions=[(dup2, read, 0), (dup2, err, 1)])
     os.dup2(write, 2)
     os.close(read)
-    os.close(write)
 
 
 def check_backend() -> None:
