@@ -19,5 +19,6 @@ os.environ |= {
     "PYTHONPATH": str(ROOT),
     "PYTHONUTF8": "1",
 }
-for _name in ("MPLBACKEND", "PLOTLY_RENDERER", "PYTHONSTARTUP", "SOURCE_DATE_EPOCH"):
+_none = "MPLBACKEND PLOTLY_RENDERER PYTHONOPTIMIZE PYTHONSTARTUP PYTHONWARNINGS SOURCE_DATE_EPOCH"
+for _name in _none.split():
     os.environ.pop(_name, None)
