@@ -1,30 +1,39 @@
-# Every command a person types. `make` alone lists them.
+# Every command a person types. `make` alone lists them. A variable counts behind it alone: the environment's are for other work.
 #   PROFILE=smoke|quick|cpu|full   how much to train        (default quick)
 #   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
-#   FRESH=1                    train again
+#   FRESH=yes|no               train again                  (default no)
 #   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
 #   SEEDS=5                    networks that record trains of each recipe (default 1; combined-cnn and mild-cnn are the ensemble)
-PROFILE ?= quick
-BACKEND ?= tensorflow
+PROFILE := quick
+BACKEND := tensorflow
+DATA :=
+FRESH :=
+UPDATE :=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export KERAS_BACKEND := $(BACKEND)
+export PYTHONPATH := $(CURDIR)
+unexport PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS  # for a person's other Pythons
+# $(call yes,NAME,text): text where the variable NAME says yes
+yes = $(if $(filter 1 yes true,$($(1))),$(2),$(if $(filter-out 0 no false,$($(1))),$(error hw3: $(1)=$($(1)): say yes or no)))
+FRESHLY := $(call yes,FRESH,--fresh)
+UPDATING := $(call yes,UPDATE,--update)
 .DEFAULT_GOAL := help
 .PHONY: help book translations pdf test test-book stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
-	@sed -n 's/^# \?//p' Makefile | sed -n '2,6p'
+	@sed -n '2,6s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
-	@$(BIN)/python -m press book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+	@$(BIN)/python -m press book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(FRESHLY)
 
-translations: $(VENV)/.book  ## list what the Chinese edition of the built book lacks (UPDATE=1: write it into the catalog)
-	@$(BIN)/python -m press translations $(if $(UPDATE),--update)
+translations: $(VENV)/.book  ## list what the Chinese edition of the built book lacks (UPDATE=yes: write it into the catalog)
+	@$(BIN)/python -m press translations $(UPDATING)
 
 pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
-	@$(BIN)/python -m press pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(if $(FRESH),--fresh)
+	@$(BIN)/python -m press pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(FRESHLY)
 
 test: $(VENV)/.test  ## run the tests of the code
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not book"
@@ -36,7 +45,8 @@ stress: $(VENV)/.test  ## break trainings and builds off at random moments, and 
 	@$(BIN)/python -m pytest -s tests/stress.py
 
 lab: $(VENV)/.book  ## open the chapters in JupyterLab
-	$(BIN)/python -m jupyterlab --notebook-dir=book
+	@$(if $(filter command,$(origin PROFILE) $(origin FRESH)),echo "hw3: PROFILE and FRESH are chosen in a chapter's first cell")
+	@$(if $(DATA),HW3_DATA="$(DATA)") $(BIN)/python -m press lab
 
 data: $(VENV)/.book  ## describe the faces that the chapters would use
 	@$(BIN)/python -m hw3 data $(if $(DATA),--data "$(DATA)")
@@ -64,27 +74,53 @@ format: $(VENV)/.book  ## format the code and strip the chapters' outputs
 	$(BIN)/python -m nbstripout --keep-id book/*.ipynb
 
 lock:  ## compile the lock files anew from the .in files
-	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install -q uv
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -c "$$INSTALLER" -q uv
 	for f in requirements requirements-test; do $(VENV)-lock/bin/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $$f.in -o $$f.txt || exit 1; done
 
 gpu: $(VENV)/.book  ## add the CUDA build of the backend (Linux, NVIDIA)
-	$(BIN)/python -m pip install $(if $(filter jax,$(BACKEND)),"jax[cuda13]==$$(sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements-test.txt)","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
+	$(INSTALL) $(if $(filter jax,$(BACKEND)),"jax[cuda13]==$$(sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements-test.txt)","tensorflow[and-cuda]==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("tensorflow"))')")
 
 clean:  ## remove everything made, but not .venv
 	rm -rf _build
 
-# The environment: made once, and again where a lock changed.
-$(VENV)/.book: requirements.txt
+# pip install, as a person's own settings have it only in how an index is reached: not in what is installed, and where.
+define INSTALLER
+import ast, os, subprocess, sys
+reach = "index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout default-timeout retries " \
+    "keyring-provider cache-dir no-cache-dir use-feature use-deprecated"
+names = {"PIP_" + name.upper().replace("-", "_"): name for name in reach.split()}
+pip = [sys.executable, "-m", "pip"]
+env = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") or key in names}
+listed = subprocess.run([*pip, "config", "list"], env=env | {"PIP_PYTHON": pip[0]}, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+files = dict(line.partition("=")[::2] for line in listed)
+for key, name in names.items():
+    value = files.get(f"install.{name}") or files.get(f"global.{name}")
+    if value and key not in env:
+        env[key] = ast.literal_eval(value)
+env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+sys.exit(subprocess.call([*pip, "install", *sys.argv[1:]], env=env))
+endef
+export INSTALLER
+INSTALL := $(BIN)/python -c "$$INSTALLER"
+
+# The environment: made once, and again where a lock or this file changed. It finds our packages from where it stands, so that
+# the checkout may move. pip unpacks in it, as many a /tmp is small.
+$(VENV)/.book $(VENV)/.test: export TMPDIR := $(CURDIR)/$(VENV)/tmp
+$(VENV)/.book: requirements.txt Makefile
 	@command -v "$(PYTHON)" >/dev/null || { echo "hw3: no $(PYTHON) found: name a Python, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "hw3: $$($(PYTHON) --version) found, 3.11 to 3.13 needed: name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing the locked packages into $(VENV) (some minutes, once)"
+	@mkdir -p "$$TMPDIR"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
-	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hw3.pth"
+	@$(INSTALL) -q --require-hashes -r requirements.txt
+	@echo ../../../.. > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hw3.pth"
+	@rm -rf "$$TMPDIR"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.book requirements-test.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-test.txt
+	@mkdir -p "$$TMPDIR"
+	@$(INSTALL) -q --require-hashes -r requirements-test.txt
+	@rm -rf "$$TMPDIR"
 	@touch $@

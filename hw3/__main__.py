@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     for package, moved in MOVED.items():
         if words and words[0] in moved:
             sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {' '.join(words)}")
-    commands().run(words)
+    commands().run(arguments)
 
 
 def commands() -> Commands:

@@ -46,7 +46,7 @@ class Commands:
 
     def add(self, function, *shared: ArgumentParser) -> ArgumentParser:
         """Add a command with the shared options; return its parser, for options of its own."""
-        name, text = function.__name__, function.__doc__.partition("\n")[0].rstrip(".")
+        name, text = function.__name__, (function.__doc__ or "").partition("\n")[0].rstrip(".")
         parser = self.commands.add_parser(name, help=text, description=text, parents=shared)
         parser.set_defaults(run=function)
         return parser
@@ -69,7 +69,11 @@ class Commands:
         except KeyboardInterrupt:
             sys.exit("hw3: interrupted; start it again to go on")
         except (ValueError, RuntimeError, OSError, ImportError) as error:
-            text = _refusal(error) if isinstance(error, OSError) and error.errno else str(error)
+            text = str(error)
+            if isinstance(error, OSError) and error.errno:  # libraries wrap it in many words
+                where = error.filename or f"while writing to {build_dir()}"
+                todo = NO_ROOM.get(error.errno, "check the path and its permissions")
+                text = f"{os.strerror(error.errno)}: {where}; {todo}"
             sys.exit(text if "\n" in text else f"hw3: {text}")
 
 
@@ -81,10 +85,3 @@ def check_backend() -> None:
     if not find_spec(backend):
         todo = "install it, or leave KERAS_BACKEND out"
         raise ValueError(f"KERAS_BACKEND is {backend!r}, which is not installed: {todo}")
-
-
-def _refusal(error: OSError) -> str:
-    """Return what the system refused and what to do: libraries wrap it in many words."""
-    where = error.filename or f"while writing to {build_dir()}"
-    todo = NO_ROOM.get(error.errno, "check the path and its permissions")
-    return f"{os.strerror(error.errno)}: {where}; {todo}"

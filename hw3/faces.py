@@ -6,7 +6,6 @@ folder   train/<emotion>/*.png|jpg         test/<emotion>/*.png|jpg (PublicTest_
 """
 
 import functools
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from hw3.disk import ROOT
-from hw3.sources import cache, csvs, errors, layouts
+from hw3.sources import cache, errors, layouts
 from hw3.sources import drawn as painter
+from hw3.sources.csvs import parse_test  # noqa: F401
 from hw3.sources.errors import FacesError  # noqa: F401 (offered here too)
 from hw3.sources.fer2013 import *  # noqa: F403 (all words of FER2013 are offered here too)
 from hw3.sources.fer2013 import EMOTIONS, PARTS, PRIVATE, PUBLIC, UNLABELED
-from hw3.sources.images import picture  # noqa: F401
+from hw3.sources.images import identical, picture  # noqa: F401
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +102,6 @@ def _stamp(files):
     return "\n".join(f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}" for path, s in stats)
 
 
-def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return ids, as in the file, and images, uint8 (N, 48, 48), of a test CSV; or FacesError."""
-    with errors.one_line(path):
-        images, _, _, ids = csvs.read_one(path, ("test",))
-        return ids, images
-
-
 def drawn(n: int = 10_000, seed: int = 0) -> Faces:
     """Return n drawn faces of a seed: 80% Training, 10% PublicTest, then 10% PrivateTest."""
 
@@ -120,9 +113,3 @@ def drawn(n: int = 10_000, seed: int = 0) -> Faces:
 
     arrays = cache.kept(f"drawn-{n}-{seed}", f"{n} {seed} NumPy {np.__version__}", make)
     return Faces(*arrays, "drawn faces", f"drawn by hw3, seed {seed}")
-
-
-def identical(images: np.ndarray) -> np.ndarray:
-    """Return a number (N,) for each of the images (N, 48, 48), the same for equal ones."""
-    prints = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
-    return np.unique(prints, return_inverse=True)[1]

@@ -2,10 +2,16 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+
+# variables that change what backends and NumPy compute: not those of memory, nor Terraform's TF_
+_TF = "AUTO|CONV|CU|DETERMINISTIC|DISABLE|ENABLE|FP16|FUNCTION|JIT|MATMUL|MKL|ONEDNN|SET|USE|XLA"
+_IDLE = "(?!.*(ALLOC|CACHE|LOG|MEM|PLATFORM|THREAD|VERSION))"
+NUMBERS = re.compile(f"(CU(BLAS|DNN)_|DNNL_|JAX_|NPY_|NVIDIA_TF|ONEDNN_|XLA_|TF_({_TF})){_IDLE}")
 
 
 def accelerators() -> int:
@@ -33,6 +39,7 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide a result: Python, Keras, its backend, NumPy; imports none."""
+    """Return the versions of Python, Keras, its backend and NumPy, and NUMBERS that are set."""
     packages = {p: version(p) for p in ("keras", os.environ["KERAS_BACKEND"], "numpy")}
-    return {"python": platform.python_version(), **packages}
+    settings = {name: v for name, v in sorted(os.environ.items()) if v and NUMBERS.match(name)}
+    return {"python": platform.python_version(), **packages, **settings}

@@ -13,6 +13,11 @@ from keras import layers, ops
 
 from hw3.sources.fer2013 import N_CLASSES, SIDE
 
+# a person's keras.json may say otherwise, where Keras was imported before hw3
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")
+keras.config.set_epsilon(1e-7)
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block

@@ -25,7 +25,7 @@ from hw3.recipes import Recipe, recipe
 from hw3.sources.fer2013 import FINGERPRINT
 
 # the code that decides a run, beside the recipe and the faces; faces.py tells identical pictures
-SOURCES = ("faces.py", "machine.py", "models.py", "sources/fer2013.py", "train.py")
+SOURCES = ("machine.py", "models.py", "sources/fer2013.py", "sources/images.py", "train.py")
 RECORDED = ROOT / "results" / "fer2013"
 SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
 
@@ -134,8 +134,11 @@ def load(folder: Path) -> Run:
         about = json.loads((folder / "run.json").read_text())
         about.pop("hits")  # computed from the predictions
         for name, expected in about.pop("checksums").items():
-            if digest((folder / name).read_bytes()) != expected:
-                raise ValueError(f"{name} does not match its checksum")
+            content = (folder / name).read_bytes()
+            if digest(content) != expected:
+                crlf = digest(content.replace(b"\r\n", b"\n")) == expected
+                why = ", as git made its line ends CRLF: clone anew" if crlf else ""
+                raise ValueError(f"{name} does not match its checksum{why}")
         about["recipe"] = Recipe(**about["recipe"])
         about["history"] = pd.read_csv(folder / "history.csv").to_dict("list")
         about["predictions"] = {}

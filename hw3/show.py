@@ -31,7 +31,8 @@ GRAY = "#808080"  # of their words and lines until plot.js gives them the page's
 
 def style() -> None:
     """Set the look of figures: colors for the color-blind, white ground, sharp on dense screens."""
-    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    mpl.rcdefaults()  # Matplotlib brings this font; Arial, of seaborn's choice, only some have
+    sns.set_theme("notebook", "whitegrid", "colorblind", font="DejaVu Sans", font_scale=0.85)
     mpl.rcParams.update({"figure.dpi": 110, "savefig.dpi": 220, "axes.titleweight": "bold"})
     if get_ipython() is not None:
         import matplotlib_inline.backend_inline  # noqa: F401  sets its own way: ours comes after it

@@ -1,6 +1,10 @@
 """The command line of the press: python -m press COMMAND."""
 
+import os
+import sys
+
 from hw3.commands import DATA, FRESH, PROFILE, Commands
+from hw3.disk import ROOT
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -10,6 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     made.add(translations).add_argument("--update", action="store_true", help=text)
     made.add(book, DATA, PROFILE, FRESH)
     made.add(pdf, DATA, PROFILE, FRESH)
+    made.add(lab)
     made.run(arguments)
 
 
@@ -42,6 +47,11 @@ def pdf(options) -> None:
     from press.pdf import build
 
     build(options.profile, options.data, options.fresh)
+
+
+def lab(options) -> None:
+    """Open the chapters in JupyterLab: its kernels compute as those of a build do."""
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={ROOT}/book"])
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import ast
 import functools
 import json
-import os
 from pathlib import Path
 
 import yaml
 
+from hw3 import machine
 from hw3.disk import ROOT, digest
 
 PACKAGES = ("hw3", "beyond", "press")
@@ -106,12 +106,11 @@ def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
     """Return the key of an executed chapter.
 
     It changes with the chapter, what it uses of the code and of the recorded numbers, the lock, the
-    backend, the faces (by their fingerprint) and the profile.
+    versions and settings that decide numbers, the faces (by their fingerprint) and the profile.
     """
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
     files = [chapter, ROOT / "requirements.txt", *decides(code)]
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    outside = json.dumps([parameters["PROFILE"], fingerprint, backend])
+    outside = json.dumps([parameters["PROFILE"], fingerprint, machine.versions()])
     return digest(*(path.read_bytes() for path in files), outside.encode())
 
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
@@ -35,6 +34,7 @@ def pytest_collection_modifyitems(items):
 def own_build(tmp_path, monkeypatch):
     """Keep every test away from the reader's own _build and data."""
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "_build" / "ipython"))
     monkeypatch.delenv("HW3_DATA", raising=False)
 
 
@@ -55,10 +55,11 @@ def built(tmp_path_factory):
     largest process in bytes.
 
     It is built under bad conditions: from the bare files without .git, in a folder with spaces and
-    other letters, under LANG=C, and where the system lets us, by a user without any privilege in a
-    network namespace that has nothing but loopback.
+    other letters, under LANG=C, with a home and variables that hold `hostile` settings, and where
+    the system lets us, by a user without any privilege in a network namespace that has nothing but
+    loopback.
     """
-    if keras.backend.backend() != "tensorflow":
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
         pytest.skip("the book is built once, on TensorFlow; on other backends the other tests run")
     shared = tmp_path_factory.getbasetemp()
     shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "book"
@@ -129,12 +130,40 @@ if __name__ == "__main__":
 """
 
 
+# What people have in their home folders for other work.
+HOSTILE = {
+    ".keras/keras.json": '{"image_data_format": "channels_first", "floatx": "float64"}',
+    ".config/matplotlib/matplotlibrc": "text.usetex: True\nimage.origin: lower\n",
+    ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.pylab = 'inline'\n"
+    "c.InlineBackend.figure_formats = {'svg'}\n",
+    ".docutils": "[general]\ninitial_header_level: 4\n",
+    "start.py": "sum = len\n",
+    "kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "3", "language": "python"}',
+    "packages/hw3/__init__.py": "raise SystemExit('another hw3')\n",
+}
+
+
+def hostile(home):
+    """Return the variables of a person with that home, full of HOSTILE settings."""
+    for name, text in HOSTILE.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text, encoding="utf-8")
+    paths = {
+        "HOME": ".",
+        "JUPYTER_PATH": ".",
+        "PYTHONPATH": "packages",
+        "PYTHONSTARTUP": "start.py",
+    }
+    env = {name: str(home / path) for name, path in paths.items()}
+    env |= dict.fromkeys(("MPLBACKEND", "PLOTLY_RENDERER"), "theirs") | {"KERAS_MAX_EPOCHS": "1"}
+    return env | {"JUPYTER_PREFER_ENV_PATH": "0", "SOURCE_DATE_EPOCH": "315532800"}
+
+
 def make(place):
     odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
-    env = {k: v for k, v in os.environ.items() if k not in odd} | {
-        "LANG": "C",
-        "PYTHONPATH": str(place),
-    }
+    odd += ("DOCUTILSCONFIG", "IPYTHONDIR", "KERAS_HOME", "MATPLOTLIBRC", "XDG_CONFIG_HOME")
+    env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C"}
+    env |= hostile(place.parent / "home")
     command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-c", BUILD]
     result = subprocess.run(
         command, env=env, cwd=place, capture_output=True, text=True, encoding="utf-8"

@@ -72,7 +72,7 @@ def test_every_command_is_summed_up_in_a_whole_sentence(monkeypatch):
     for package in (cli, beyond, press):
         package.main([])
     functions = [p.get_default("run") for m in made for p in m.commands.choices.values()]
-    assert len(functions) == 13
+    assert len(functions) == 14
     assert all(f.__doc__.partition("\n")[0].endswith(".") for f in functions)
 
 

@@ -7,10 +7,11 @@ import gzip
 import io
 import itertools
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
-from hw3.sources.errors import bad, name, quoted
+from hw3.sources.errors import bad, name, one_line, quoted
 from hw3.sources.fer2013 import FER2013, N_CLASSES, PARTS, PIXELS, SIDE, TEST, TRAINING, UNLABELED
 
 KAGGLE = ("emotion", "usage", "pixels")  # in each layout the pixels are last
@@ -20,6 +21,13 @@ CODES = {"emotion": LABELS, "label": LABELS, "usage": {PARTS[code]: code for cod
 MAX_FACES = 100_000  # bounds the memory, also for a small zip of a huge file
 MAX_LINE = 20_000  # bytes; a row of FER2013 has at most 9,240
 BATCH = 16  # rows parsed at once: 130 kB of text, so that each step stays in the processor's cache
+
+
+def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
+    """Return ids, as in the file, and images, uint8 (N, 48, 48), of a test CSV; or FacesError."""
+    with one_line(path):
+        images, _, _, ids = read_one(path, ("test",))
+        return ids, images
 
 
 def read(files):

@@ -1,5 +1,6 @@
 """The strict reader of image folders, and any picture as a face."""
 
+import hashlib
 import io
 import warnings
 from pathlib import Path
@@ -63,3 +64,9 @@ def _read_one(path):
     if found != "48x48 L":
         raise bad(name(path, 3), found, "48x48 L (8-bit gray)", "convert it, or move it away")
     return image
+
+
+def identical(images: np.ndarray) -> np.ndarray:
+    """Return a number (N,) for each of the images (N, 48, 48), the same for equal ones."""
+    prints = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    return np.unique(prints, return_inverse=True)[1]
