@@ -1,7 +1,7 @@
 """hw3: the helper of an executable homework report on emotions in 48x48 gray faces (FER2013).
 
-Read it along the way of the data: sources/ (files, drawn faces), faces, recipes, models and layers,
-train, runs, metrics, figures, show (what pages get). trained: a run from disk, else a training;
+Read it along the way of the data: sources/ (files, drawn faces), faces, recipes, models, train,
+runs, metrics, figures, show (what pages get). trained: a run from disk, else from a training;
 weights: a trained network. complexity and pca answer questions 4 and 5, original is what we compare
 with; machine, disk, commands and __main__ serve all. KERAS_BACKEND names what Keras 3 runs on.
 """

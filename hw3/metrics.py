@@ -180,7 +180,7 @@ def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def verdict(low: np.ndarray, high: np.ndarray) -> str:
-    """Return "holds" if all lie above zero, "does not hold" if one does not, else "undecided"."""
+    """Return "holds": all are above 0, "does not hold": one is nowhere above it, or "undecided"."""
     if np.all(np.asarray(low) > 0):
         return "holds"
     return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
