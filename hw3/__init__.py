@@ -16,9 +16,11 @@ for _name in ("HW3_BUILD", "HW3_DATA"):  # whole, as chapters run in another fol
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are no report
 # Every process of the report begins here: what a person has set for other work decides nothing. No
 # file of theirs is read, and the packages that this Python brings come before those of PYTHONPATH.
-os.environ |= {"DOCUTILSCONFIG": "", "KERAS_HOME": os.devnull, "MATPLOTLIBRC": os.devnull}
+os.environ |= {"DOCUTILSCONFIG": "", "MATPLOTLIBRC": os.devnull}
+_root = os.path.dirname(__path__[0])
+os.environ["KERAS_HOME"] = f"{os.environ.get('HW3_BUILD') or _root + '/_build'}/keras"
 for _name in list(os.environ):
     if _name.startswith(("KERAS_MAX_", "KERAS_NNX_", "PANDAS_", "SCIPY_", "SKLEARN_")):
         del os.environ[_name]
 _theirs = {os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p}
-sys.path.sort(key=(_theirs - {os.path.dirname(__path__[0])}).__contains__)
+sys.path.sort(key=(_theirs - {_root}).__contains__)

@@ -1,6 +1,7 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1."""
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     for package, moved in MOVED.items():
         if words and words[0] in moved:
-            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {' '.join(words)}")
+            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {shlex.join(words)}")
     commands().run(arguments)
 
 

@@ -54,10 +54,7 @@ def tiles(images, columns: int, label: str, titles=(), note: str = "", **look) -
 
 
 def architecture(network) -> Figure:
-    """Draw a Keras network as a row of boxes: one a convolution, pooling or dense layer.
-
-    A box is as tall as its maps are wide; above stand its channels or units, below that width.
-    """
+    """Draw a Keras network as boxes as tall as its maps are wide, channels above, width below."""
     kinds = {"Conv2D": "C0", "MaxPooling2D": "C1", "Flatten": "C7", "Dense": "C2", "Softmax": "C3"}
     names = {kind: kind.lower() for kind in kinds}
     names |= {"Conv2D": "convolution 3x3", "MaxPooling2D": "max pooling 2x2"}

@@ -65,8 +65,8 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        r = self.recipe
-        return (  # one text, so that it is translated as one
+        r = self.recipe  # one text, so that it is translated as one
+        return (
             f"{self.data}, recipe {r.name}, profile {r.profile}, "
             f"{self.trained_on:,} images x {r.epochs} epochs, {self.device}"
         )

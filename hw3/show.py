@@ -143,16 +143,13 @@ def fill(page: str, values: dict) -> str:
 
 
 def head(recorded=(), own=()) -> None:
-    """Print, as JSON, the data, profiles, devices and dates of a page's Runs, for its head.
-
-    A page without an own run is made today, on Keras's device or, where that is not loaded, a CPU.
-    """
+    """Print, as JSON, the data, profiles, devices and dates of a page's Runs, for its head."""
     facts = {}
     for kind, runs in (("recorded", recorded), ("own", own)):
         rows = [(run.data, run.recipe.profile, run.device, run.date[:10]) for run in runs]
         table = pd.DataFrame(rows, columns=["data", "profile", "device", "date"])
         facts[kind] = {name: sorted(set(table[name])) for name in table}
-    if not own:
+    if not own:  # a page that is made today, where Keras is not loaded on a CPU
         device = machine.device() if "keras" in sys.modules else "CPU"
         facts["own"] |= {"device": [device], "date": [datetime.now(UTC).date().isoformat()]}
     print(json.dumps(facts))

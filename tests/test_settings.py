@@ -83,6 +83,28 @@ def test_networks_are_those_of_the_report_even_where_keras_has_read_its_file_bef
     assert said == ["channels_last float32 1e-07 float32", last]
 
 
+def test_keras_that_began_on_another_backend_is_refused(tmp_path):
+    """Else a run on it would be kept under the key of the backend that hw3 names."""
+    code = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras; "
+    code += "del os.environ['KERAS_BACKEND']; from hw3 import models"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "import hw3 first" in done.stderr.splitlines()[-1]
+
+
+def test_what_keras_keeps_for_other_work_can_still_be_fetched(tmp_path):
+    code = "import os, hw3; place = os.environ['KERAS_HOME']; os.makedirs(place); print(place)"
+    assert python("-c", code, env=environment(tmp_path, HW3_BUILD=tmp_path)).strip() == str(
+        tmp_path / "keras"
+    )
+
+
 def test_a_training_is_the_same_whatever_keras_reads(hostile_keras):
     tiny = ("--profile", "smoke", "--set", "epochs=2", "--set", "tests=False", "--set", "batch=9")
     command = ("-m", "hw3", "train", "dnn", *tiny, "--data", hostile_keras / "fer2013.csv")
@@ -297,7 +319,9 @@ def test_lab_keeps_a_persons_settings_but_its_kernels_compute_as_the_builds(prof
     finally:
         lab.terminate()
         lab.wait(60)
-    assert "".join(texts).splitlines() == [f"builtins {os.devnull}", LOOK]
+    assert "".join(texts).splitlines()[0].startswith("builtins ")
+    assert "".join(texts).splitlines()[0].endswith("/keras"), "not a person's ~/.keras"
+    assert "".join(texts).splitlines()[1:] == [LOOK]
 
 
 # Pages
