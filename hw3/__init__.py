@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up note
 # file of theirs is read, and the packages that this Python brings come before those of PYTHONPATH.
 os.environ |= {"DOCUTILSCONFIG": "", "MATPLOTLIBRC": os.devnull}
 _root = os.path.dirname(__path__[0])
-os.environ["KERAS_HOME"] = f"{os.environ.get('HW3_BUILD') or _root + '/_build'}/keras"
+os.environ["KERAS_HOME"] = f"{os.environ.get('HW3_BUILD') or _root + '/_build'}/cache/keras"
 for _name in list(os.environ):
     if _name.startswith(("KERAS_MAX_", "KERAS_NNX_", "PANDAS_", "SCIPY_", "SKLEARN_")):
         del os.environ[_name]
