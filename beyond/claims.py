@@ -295,7 +295,7 @@ LOG, RERUNS = "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
 SIDES = "dnn#your-own-training-side-by-side"
 MATRIX = "confusion#the-originals-matrix-and-why-it-looks-better"
 A_B, NETWORK = "complexity#42-layers-a-and-b", "complexity#43-a-network-of--convolutions"
-PCA = "pca#58-against-the-originals-numbers"
+PCA = "pca#59-against-the-originals-numbers"
 CLAIMS = (
     _exact("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
     _exact("1", "The sizes of what its blocks give", "cnn#architecture", _maps),

@@ -21,7 +21,7 @@ from plotly.subplots import make_subplots
 
 from hw3 import show
 from hw3.metrics import N_CLASSES, Interval
-from hw3.show import calculator, head, labeled, panels, plain, style, table  # noqa: F401
+from hw3.show import calculator, head, labeled, panels, plain, source, style, table  # noqa: F401
 
 COLORS = sns.color_palette("colorblind").as_hex()  # those of matplotlib's C0, C1, ... after style()
 FACES = 6  # of one cell of a confusion matrix

@@ -18,11 +18,11 @@ from hw3.sources.fer2013 import EMOTIONS, N_CLASSES
 UNKNOWN = (np.nan,) * 3  # the interval of a share of no faces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Interval:
     """A share in [0, 1], or if `signed` a difference of shares, with its interval.
 
-    f"{x}" is "61.3% [57.9, 64.6], n = 800", of a difference "+19.0 points [17.2, 20.7]";
+    f"{x}" is "61.3% [57.9, 64.6; n = 800]", of a difference "+19.0 points [17.2, 20.7]";
     f"{x:short}" leaves n out, f"{x:cell}" the unit too. It unpacks as value, low, high.
     """
 
@@ -38,6 +38,8 @@ class Interval:
     def __str__(self) -> str:
         return format(self)
 
+    __repr__ = __str__  # as {eval} shows it
+
     def __format__(self, kind: str) -> str:
         value, low, high = (f"{100 * x:.1f}" for x in self)
         if self.signed:
@@ -46,8 +48,8 @@ class Interval:
             return f"{value} [{low}, {high}]"
         if self.signed:
             return f"{value} points [{low}, {high}]"
-        n = "" if self.n is None or kind == "short" else f", n = {self.n:,}"
-        return f"{value}% [{low}, {high}]{n}"
+        n = "" if self.n is None or kind == "short" else f"; n = {self.n:,}"
+        return f"{value}% [{low}, {high}{n}]"
 
     def lies(self, reference: float = 0.0) -> str:
         """Return where it lies from a reference: "above", "below" or "not distinguishable"."""

@@ -1,6 +1,7 @@
 """What JupyterLab and pages get: figures' look and labels, tables, and plotly figures."""
 
 import html
+import inspect
 import io
 import json
 import re
@@ -16,7 +17,7 @@ import plotly.graph_objects as go
 import seaborn as sns
 from IPython import get_ipython
 from IPython.core.pylabtools import retina_figure
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
@@ -127,6 +128,11 @@ def table(frame: pd.DataFrame, digits: int = 4) -> Styler:
     styler = Styler(frame, uuid=name, cell_ids=False, table_attributes='class="dataframe"')
     styler.format(thousands=",", precision=digits, na_rep="none", escape="html")
     return styler.hide(axis="index").set_table_styles(styles)
+
+
+def source(function) -> Markdown:
+    """Return the source of a function or class, to be shown where a chapter first calls it."""
+    return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
 def calculator(start: dict, cost) -> HTML:

@@ -22,7 +22,7 @@ import yaml
 
 from hw3 import faces
 from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
-from press import chapters, translate
+from press import chapters, translate, values
 from press.chapters import BuildError
 
 # The homework's chapters, which train and time, run alone, and those that show the trained networks
@@ -97,19 +97,26 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     notebook = nbformat.read(chapter, as_version=4)
     failed = target.with_suffix(".failed.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
+    numbers = {cell.id: number for number, cell in enumerate(notebook.cells, 1)}
+    values.ask(notebook)
     options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT / "book"}
     try:
         with quiet(build_dir() / "kernels.log"):
             papermill.execute_notebook(notebook, failed, parameters, **options)
     except papermill.PapermillExecutionError as error:
+        ran = nbformat.read(failed, as_version=4)
+        values.keep(ran, chapter.name)  # raises where it was an expression of the prose
+        broken = next(c.id for c in ran.cells if c.get("execution_count") == error.exec_count)
         trace = "\n".join(error.traceback[-3:])
-        where = f"book/{chapter.name}, cell {error.cell_index + 1} (In [{error.exec_count}])"
+        where = f"book/{chapter.name}, cell {numbers[broken]} (In [{error.exec_count}])"
         raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
     except DeadKernelError:
         why = "its kernel died, perhaps for want of memory; run this again"
         raise BuildError(f"book/{chapter.name}: {why}") from None
     notebook = nbformat.read(failed, as_version=4)
-    notebook.metadata["hw3"] = {"key": key, **page_head(notebook, parameters["PROFILE"], data)}
+    told = {"values": values.keep(notebook, chapter.name)}
+    told |= page_head(notebook, parameters["PROFILE"], data)
+    notebook.metadata["hw3"] = {"key": key, **told}
     tidy(notebook, parameters["DATA"])
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
     failed.unlink()

@@ -105,13 +105,16 @@ def decides(source: str) -> list[Path]:
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
     """Return the key of an executed chapter.
 
-    It changes with the chapter, what it uses of the code and of the recorded numbers, the lock, the
-    versions and settings that decide numbers, the faces (by their fingerprint) and the profile.
+    It changes with the chapter (but not with what JupyterLab saves beside sources and tags), what
+    it uses of the code and of the recorded numbers, the lock, the versions and settings that decide
+    numbers, the faces (by their fingerprint) and the profile.
     """
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
-    files = [chapter, ROOT / "requirements.txt", *decides(code)]
-    outside = json.dumps([parameters["PROFILE"], fingerprint, machine.versions()])
-    return digest(*(path.read_bytes() for path in files), outside.encode())
+    files = [ROOT / "requirements.txt", *decides(code)]
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    cells = [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in cells]
+    about = json.dumps([cells, parameters["PROFILE"], fingerprint, machine.versions()])
+    return digest(*(path.read_bytes() for path in files), about.encode())
 
 
 def executed_key(path: Path) -> str | None:

@@ -4,7 +4,6 @@ No page asks another host: plotly's script and the formulas' fonts are shipped, 
 """
 
 import base64
-import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from docutils import nodes
 
 from hw3.disk import ROOT, build_dir
+from press import values
 
 # One line under each title.
 HEAD = {
@@ -49,6 +49,7 @@ addEventListener("afterprint", () => { root.theme = theme; });"""
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
     keep_alternative_texts()
+    app.setup_extension("press.values")
     app.add_config_value("hw3_other", "", "html")  # the folder of the other edition
     app.connect("config-inited", configure)
     app.add_css_file("page.css")
@@ -78,7 +79,7 @@ def keep_alternative_texts() -> None:
 
 def add_head(app, doctree) -> None:
     """Put the head under the title of a page that was made from an executed chapter."""
-    about = json.loads(app.env.metadata[app.env.docname].get("hw3", "{}"))
+    about = values.about(app.env)
     if about:
         title = next(doctree.findall(nodes.title))
         # as written: the one that was executed may name this machine's faces

@@ -37,7 +37,12 @@ HEADER += b'"Language: zh_TW\\n"\n\n'
 HOLE = "\0"  # something computed, in a text of the source
 # What joins sentences, and the parts of a computed list, in English and in Chinese.
 SENTENCES = r"(?<=[.?!]) (?=\S)"
-JOINTS = {SENTENCES: "", "; ": "；", ": ": "：", r", (?![-\d.]+\])": "、"}  # not inside an interval
+JOINTS = {
+    SENTENCES: "",
+    r"; (?!n = )": "；",
+    ": ": "：",
+    r", (?![-\d.]+[;\]])": "、",
+}  # no interval's
 JOINTS |= {" → ": " → ", " – ": "–", r" (?=[\d(])": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
@@ -409,6 +414,8 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
     for raw in doctree.findall(nodes.raw):
         if raw["format"] == "html":
             raw[:] = [nodes.Text(translate_html(raw.astext(), translate))]
+    for value in [node for node in doctree.findall(nodes.inline) if "expression" in node]:
+        value[:] = [nodes.Text(translate(value.astext()))]
     heads = [node for node in doctree.findall(nodes.paragraph) if "hw3-head" in node["classes"]]
     for line in [line for head in heads for line in head if isinstance(line, nodes.inline)]:
         text, codes = "", {}

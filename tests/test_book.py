@@ -113,12 +113,12 @@ def test_what_the_cell_of_the_head_prints_is_kept_with_profile_and_faces(tmp_pat
     build.run_chapter(path, target, parameters, "abc", "drawn faces")
     about["own"] |= {"data": data or ["drawn faces"], "profile": ["smoke"]}
     kept = nbformat.read(target, as_version=4)
-    assert kept.metadata["hw3"] == {"key": "abc", **about}
+    assert kept.metadata["hw3"] == {"key": "abc", "values": {}, **about}
     assert "papermill" not in json.dumps(kept)
     assert "noise" not in json.dumps([cell.outputs for cell in kept.cells])
     plain = chapter_of(tmp_path / "plain.ipynb", "x = 1")
     build.run_chapter(plain, target, parameters, "abc", "drawn faces")
-    assert nbformat.read(target, as_version=4).metadata["hw3"] == {"key": "abc"}
+    assert nbformat.read(target, as_version=4).metadata["hw3"] == {"key": "abc", "values": {}}
 
 
 def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path):
@@ -127,7 +127,7 @@ def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path)
         build.run_chapter(failing(tmp_path), target, {"DATA": None}, "key")
     last = str(caught.value).splitlines()[-1]
     assert "book/sad.ipynb" in last
-    assert "cell 4" in last, "counted with the cell of the parameters"
+    assert "cell 3" in last, "as JupyterLab counts them, with the cell of the parameters"
     assert last.endswith("RuntimeError: the kettle is empty")
     assert not target.exists()
 
@@ -254,6 +254,30 @@ EDITS = {
 }
 
 
+def edit(path):
+    """Change a file: a chapter's first cell, of other files their end."""
+    data = path.read_bytes()
+    if path.suffix == ".ipynb":
+        notebook = json.loads(data)
+        notebook["cells"][0]["source"] += ["\n"]
+        data = json.dumps(notebook).encode()
+    path.write_bytes(data + b"\n")
+
+
+def test_what_jupyterlab_saves_beside_sources_and_tags_runs_nothing_again(tmp_path):
+    path, parameters = tmp_path / "pca.ipynb", {"PROFILE": "smoke", "DATA": None, "FRESH": False}
+    notebook = json.loads((ROOT / "book" / path.name).read_text(encoding="utf-8"))
+    path.write_text(json.dumps(notebook))
+    before = chapters.chapter_key(path, parameters, "faces")
+    notebook["metadata"]["language_info"]["version"] = "3.11.7"
+    notebook["cells"][0]["metadata"]["user_expressions"] = [{"expression": "c", "result": {}}]
+    path.write_text(json.dumps(notebook))
+    assert chapters.chapter_key(path, parameters, "faces") == before
+    notebook["cells"][1]["metadata"]["tags"] = []
+    path.write_text(json.dumps(notebook))
+    assert chapters.chapter_key(path, parameters, "faces") != before
+
+
 def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
     for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -270,8 +294,7 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
     before = keys()
     assert keys() == before
     for name, expected in EDITS.items():
-        with open(tmp_path / name, "a") as file:
-            file.write("\n")
+        edit(tmp_path / name)
         after = keys()
         assert {chapter for chapter in after if after[chapter] != before[chapter]} == expected, name
         before = after

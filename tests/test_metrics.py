@@ -17,7 +17,7 @@ def test_wilson_interval_of_8_in_10():
 
 
 def test_prose_gives_share_interval_and_n():
-    assert f"{metrics.proportion(8, 10)}" == "80.0% [49.0, 94.3], n = 10"
+    assert f"{metrics.proportion(8, 10)}" == "80.0% [49.0, 94.3; n = 10]"
     assert str(Interval(0.125, 0.091, 0.159, signed=True)) == "+12.5 points [9.1, 15.9]"
 
 
