@@ -63,15 +63,17 @@ record: $(VENV)/.book  ## train every recipe on the whole of DATA (FER2013) and 
 bench: $(VENV)/.book  ## measure this machine: training steps and the reading of train.csv (some minutes)
 	@$(BIN)/python -m beyond bench
 
+# what JupyterLab saves, and an editor did not write
+STRIP := --keep-id --extra-keys "metadata.language_info cell.metadata.user_expressions"
 lint: $(VENV)/.book  ## check style, and that no chapter carries outputs
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m nbstripout --keep-id --verify book/*.ipynb
+	$(BIN)/python -m nbstripout $(STRIP) --verify book/*.ipynb
 
 format: $(VENV)/.book  ## format the code and strip the chapters' outputs
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
-	$(BIN)/python -m nbstripout --keep-id book/*.ipynb
+	$(BIN)/python -m nbstripout $(STRIP) book/*.ipynb
 
 lock:  ## compile the lock files anew from the .in files
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -c "$$INSTALLER" -q uv

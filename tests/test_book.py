@@ -7,6 +7,7 @@ import html
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -44,11 +45,30 @@ def test_chapter_is_clean_source(chapter):
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in code), "run `make format`"
+    saved = [notebook.metadata, *(cell.metadata for cell in notebook.cells)]
+    assert {key for about in saved for key in about} <= {"kernelspec", "tags"}, "run `make format`"
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1
     assert re.findall(r"^(\w+) =", tagged[0].source, re.M) == ["PROFILE", "DATA", "FRESH"]
     assert notebook.cells[0].cell_type == "markdown"
     assert notebook.cells[0].source.startswith("# ")
+
+
+def test_what_jupyterlab_saved_is_as_before_after_make_format(tmp_path):
+    source = (ROOT / "book" / "pca.ipynb").read_text(encoding="utf-8")
+    notebook = json.loads(source)
+    notebook["metadata"]["language_info"] = {"name": "python", "version": "3.11.7"}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            text = {"name": "stdout", "output_type": "stream", "text": ["7"]}
+            cell |= {"execution_count": 3, "outputs": [text]}
+        else:
+            cell["metadata"]["user_expressions"] = [{"expression": "x", "result": {}}]
+    (tmp_path / "pca.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    options = re.search(r"^STRIP := (.*)$", (ROOT / "Makefile").read_text(), re.M)[1]
+    command = [sys.executable, "-m", "nbstripout", *shlex.split(options), tmp_path / "pca.ipynb"]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "pca.ipynb").read_text(encoding="utf-8") == source
 
 
 @pytest.mark.parametrize(
