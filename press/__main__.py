@@ -10,7 +10,7 @@ from hw3.disk import ROOT
 def main(arguments: list[str] | None = None) -> None:
     """Run a command."""
     made = Commands("press", "Seven emotions: the pages of the report.")
-    text = "write what is missing as empty entries into the catalog"
+    text = "bring the catalog up to date: what is missing is to be translated, what is stale goes"
     made.add(translations).add_argument("--update", action="store_true", help=text)
     made.add(book, DATA, PROFILE, FRESH)
     made.add(pdf, DATA, PROFILE, FRESH)
@@ -34,11 +34,14 @@ def translations(options) -> None:
     for kind, entries in (("missing", missing), ("stale", stale)):
         for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")
-    if options.update:
-        translate.update(missing, translator.met)
-    if missing or stale:
-        counts = f"{len(missing)} texts have no translation, {len(stale)} translations are stale"
+    counts = f"{len(missing)} texts have no translation, {len(stale)} translations are stale"
+    if (missing or stale) and not options.update:
         raise ValueError(f"book/locale/zh_TW.po: {counts}")
+    if missing or stale:
+        translate.update(missing, stale, translator.met)
+        todo = "translate the empty entries, correct the fuzzy ones and take that word away"
+        print(f"book/locale/zh_TW.po is up to date ({counts}): {todo}")
+        return
     print(f"{len(translate.read_catalog())} translations, none missing, none stale")
 
 

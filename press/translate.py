@@ -183,13 +183,13 @@ def noting(texts: list[str]) -> Callable[[str], str]:
 
 
 def read_catalog() -> dict[str, str]:
-    """Return the catalog, English to Chinese ("" where it is missing); ValueError if damaged."""
+    """Return the catalog, English to Chinese ("" where it lacks or is fuzzy); ValueError if broken."""
     try:
         with open(CATALOG, "rb") as file:
             messages = read_po(file, abort_invalid=True)
     except PoFileError as error:
         raise ValueError(f"{CATALOG.name}: {error}: correct the file") from None
-    return {message.id: message.string for message in messages if message.id}
+    return {m.id: "" if m.fuzzy else m.string for m in messages if m.id}
 
 
 class Translator:
@@ -354,23 +354,27 @@ def check(
     return translator, missing, {e: place for e, text in texts.items() if text not in everything}
 
 
-def update(missing: dict[str, str], met: dict[str, str]) -> None:
-    """Write missing messages as empty entries into the catalog, each behind the one met before."""
-    known = read_catalog()
-    order, place = list(known), 0
-    for english in [*(e for e in met if e in known or e in missing), *missing]:
+def update(missing: dict[str, str], stale: dict[str, str], met: dict[str, str]) -> None:
+    """Write missing messages into the catalog, each behind the one met before; set stale ones apart.
+
+    As gettext does: a text that resembles an older one gets its Chinese as a proposal, "fuzzy", and
+    stale entries stand at the end, as comments.
+    """
+    with open(CATALOG, "rb") as file:
+        catalog = read_po(file, locale=LANGUAGE)
+    places = {message.id: message.locations for message in catalog if message.id}
+    order, last = [english for english in places if english not in stale], 0
+    for english in [*(e for e in met if e in order or e in missing), *missing]:
         if english not in order:
-            order.insert(place, english)
-        place = order.index(english) + 1
-    write_catalog({english: known.get(english, "") for english in order}, met | missing)
-
-
-def write_catalog(entries: dict[str, str], where: dict[str, str]) -> None:
-    """Write entries, English to Chinese, into the catalog; `where` has pages or files of some."""
-    catalog = Catalog(locale=LANGUAGE)
-    for english, chinese in entries.items():
-        places = [(where[english].partition(":")[0], None)] if english in where else []
-        catalog.add(english, chinese, locations=places)
+            order.insert(last, english)
+            places[english] = [((met | missing)[english].partition(":")[0], None)]
+        last = order.index(english) + 1
+    wanted = Catalog(locale=LANGUAGE)
+    for english in order:
+        wanted.add(english, locations=places[english])
+    catalog.update(wanted)
+    for message in catalog:
+        message.flags.discard("python-format")  # %1 is none
     text = io.BytesIO()
     write_po(text, catalog, width=0, omit_header=True)
     write_atomically(CATALOG, lambda file: file.write(HEADER + text.getvalue()))

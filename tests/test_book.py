@@ -289,7 +289,7 @@ def test_what_jupyterlab_saves_beside_sources_and_tags_runs_nothing_again(tmp_pa
     notebook = json.loads((ROOT / "book" / path.name).read_text(encoding="utf-8"))
     path.write_text(json.dumps(notebook))
     before = chapters.chapter_key(path, parameters, "faces")
-    notebook["metadata"]["language_info"]["version"] = "3.11.7"
+    notebook["metadata"]["language_info"] = {"name": "python", "version": "3.11.7"}
     notebook["cells"][0]["metadata"]["user_expressions"] = [{"expression": "c", "result": {}}]
     path.write_text(json.dumps(notebook))
     assert chapters.chapter_key(path, parameters, "faces") == before

@@ -207,13 +207,22 @@ def test_search_splits_chinese_into_pairs():
 
 def test_update_puts_missing_entries_behind_the_one_before_them(tmp_path, monkeypatch):
     monkeypatch.setattr(translate, "CATALOG", tmp_path / "zh_TW.po")
-    translate.write_catalog({"first": "一", "third": "三"}, {})
+    lines = ("#: x.html", 'msgid "first"', 'msgstr "一"', "", "#: z.html")
+    lines += ('msgid "the third sentence of all"', 'msgstr "三"', "")
+    text = translate.HEADER.decode() + "\n".join(lines) + "\n"
+    translate.CATALOG.write_text(text, encoding="utf-8")
+    translate.update({}, {}, {"first": "y.html"})
+    assert translate.CATALOG.read_text(encoding="utf-8") == text, "nothing else is touched"
     translate.update(
-        {"second": "x.html: second", "other %1": "book/x.ipynb"},
-        {"first": "x.html", "second": "x.html"},
+        {"second": "x.html: second", "the third sentence of them all": "z.html: the"},
+        {"the third sentence of all": "book/locale/zh_TW.po"},
+        {"first": "x.html", "second": "x.html", "the third sentence of them all": "z.html"},
     )
-    assert translate.read_catalog() == {"first": "一", "second": "", "other %1": "", "third": "三"}
-    assert '#: x.html\nmsgid "second"' in translate.CATALOG.read_text(encoding="utf-8")
+    known = {"first": "一", "second": "", "the third sentence of them all": ""}
+    assert translate.read_catalog() == known, "a proposal is no translation yet"
+    text = translate.CATALOG.read_text(encoding="utf-8")
+    assert '#: x.html\nmsgid "second"' in text
+    assert '#, fuzzy\nmsgid "the third sentence of them all"\nmsgstr "三"' in text
 
 
 def test_placeholders_of_every_entry_exist():
