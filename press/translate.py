@@ -183,7 +183,10 @@ def noting(texts: list[str]) -> Callable[[str], str]:
 
 
 def read_catalog() -> dict[str, str]:
-    """Return the catalog, English to Chinese ("" where it lacks or is fuzzy); ValueError if broken."""
+    """Return the catalog, English to Chinese, "" where that is missing or fuzzy.
+
+    Raises ValueError, in one line, where it is damaged.
+    """
     try:
         with open(CATALOG, "rb") as file:
             messages = read_po(file, abort_invalid=True)
@@ -355,7 +358,7 @@ def check(
 
 
 def update(missing: dict[str, str], stale: dict[str, str], met: dict[str, str]) -> None:
-    """Write missing messages into the catalog, each behind the one met before; set stale ones apart.
+    """Write what is missing into the catalog, each behind the one met before; set stale ones apart.
 
     As gettext does: a text that resembles an older one gets its Chinese as a proposal, "fuzzy", and
     stale entries stand at the end, as comments.
@@ -374,7 +377,7 @@ def update(missing: dict[str, str], stale: dict[str, str], met: dict[str, str]) 
         wanted.add(english, locations=places[english])
     catalog.update(wanted)
     for message in catalog:
-        message.flags.discard("python-format")  # %1 is none
+        message.flags &= {"fuzzy"}  # %1 and {eval} are no formats of Python
     text = io.BytesIO()
     write_po(text, catalog, width=0, omit_header=True)
     write_atomically(CATALOG, lambda file: file.write(HEADER + text.getvalue()))

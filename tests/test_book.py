@@ -276,7 +276,7 @@ EDITS = {
 
 def edit(path):
     """Change a file: a chapter's first cell, of other files their end."""
-    data = path.read_bytes()
+    data = path.read_bytes() if path.exists() else b""
     if path.suffix == ".ipynb":
         notebook = json.loads(data)
         notebook["cells"][0]["source"] += ["\n"]
