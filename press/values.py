@@ -78,11 +78,14 @@ def about(env) -> dict:
 
 
 def fill(app, doctree) -> None:
-    """Put the values that the executed chapter holds into its page; ExtensionError without one."""
-    values = about(app.env).get("values", {})
+    """Put the values that the executed chapter holds into its page; ExtensionError without one.
+
+    A chapter that only jupyter-book ran has none: its page shows the expressions.
+    """
+    values = about(app.env).get("values")
     for place in [node for node in doctree.findall(nodes.inline) if "expression" in node]:
         expression = place["expression"]
-        if expression not in values:
+        if values is not None and expression not in values:
             where = f"{app.env.docname} ({app.config.language})"
             raise ExtensionError(f"{where}: {{eval}}`{expression}` is no value of its chapter")
-        place += nodes.Text(values[expression])
+        place += nodes.Text((values or {}).get(expression, expression))

@@ -1,7 +1,12 @@
 """Values in prose: what {eval} in a chapter's Markdown shows, and what is refused."""
 
+import json
+from types import SimpleNamespace
+
 import nbformat
 import pytest
+from docutils import nodes
+from sphinx.errors import ExtensionError
 
 from hw3.disk import ROOT
 from press import build, values
@@ -67,3 +72,28 @@ def test_every_expression_of_a_chapter_is_found():
     roles = [e for expressions in found for e in expressions]
     texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.ipynb"))
     assert len(roles) == texts.count("{eval}") > 0
+
+
+def page(about, expression):
+    """Return the text of a page that shows an expression, of a chapter with this metadata."""
+    (place,), _ = values.role("eval", "", expression, 1, None)
+    tree = nodes.paragraph("", "All ", place, nodes.Text(" of them"))
+    env = SimpleNamespace(docname="book/x", metadata={"book/x": about})
+    values.fill(SimpleNamespace(env=env, config=SimpleNamespace(language="zh_TW")), tree)
+    return tree.astext()
+
+
+def test_a_page_shows_the_values_of_its_chapter():
+    about = {"hw3": json.dumps({"values": {"n": "7", "f'{x:.1f}'": "0.5"}})}
+    assert page(about, "n") == "All 7 of them"
+    assert page(about, "f'{x:.1f}'") == "All 0.5 of them"
+
+
+def test_an_expression_that_only_the_translation_has_fails_the_build():
+    about = {"hw3": json.dumps({"values": {"n": "7"}})}
+    with pytest.raises(ExtensionError, match=r"book/x \(zh_TW\): {eval}`m` is no value"):
+        page(about, "m")
+
+
+def test_a_page_that_jupyter_book_made_alone_shows_expressions():
+    assert page({}, "n") == "All n of them"
