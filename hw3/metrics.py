@@ -39,15 +39,13 @@ class Interval:
         return format(self)
 
     def __format__(self, kind: str) -> str:
-        value, low, high = (f"{100 * x:.1f}" for x in self)
-        if self.signed:
-            value = f"{100 * self.value:+.1f}"
-        if kind == "cell":
-            return f"{value} [{low}, {high}]"
-        if self.signed:
-            return f"{value} points [{low}, {high}]"
-        n = "" if self.n is None or kind == "short" else f", n = {self.n:,}"
-        return f"{value}% [{low}, {high}]{n}"
+        if kind not in ("", "short", "cell"):
+            raise ValueError(f"an interval has no format {kind!r}: say short, cell or nothing")
+        sign, unit = ("+", " points") if self.signed else ("", "%")
+        unit = "" if kind == "cell" else unit
+        n = "" if self.n is None or kind else f", n = {self.n:,}"
+        value, low, high = (100 * x for x in self)
+        return f"{value:{sign}.1f}{unit} [{low:.1f}, {high:.1f}]{n}"
 
     def lies(self, reference: float = 0.0) -> str:
         """Return where it lies from a reference: "above", "below" or "not distinguishable"."""
