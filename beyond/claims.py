@@ -18,7 +18,7 @@ import pandas as pd
 
 from beyond import audit
 from hw3 import complexity, metrics, original, pca, runs, trained
-from hw3.faces import ANGRY, COUNTS, DISGUST, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
+from hw3.faces import ANGRY, COUNTS, DISGUST, EMOTIONS, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
 from hw3.metrics import Interval
 from hw3.recipes import recipe
 from hw3.runs import Run
@@ -128,9 +128,10 @@ OBSERVATIONS = {
     "Angry is easily confused with Sad and Neutral": _pairs(ANGRY, SAD, NEUTRAL),
     "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral": {
         "recall of Neutral": partial(recall_excess, NEUTRAL),
-        "Fear taken for Neutral": partial(drift_excess, FEAR, NEUTRAL),
-        "Sad taken for Neutral": partial(drift_excess, SAD, NEUTRAL),
-        "Angry taken for Neutral": partial(drift_excess, ANGRY, NEUTRAL),
+        **{
+            f"{EMOTIONS[i]} taken for Neutral": partial(drift_excess, i, NEUTRAL)
+            for i in (FEAR, SAD, ANGRY)
+        },
     },
     "Fear has the lowest accuracy": {"next lowest recall minus Fear's": partial(recall_lead, REST)},
     "Disgust and Happy have the highest accuracy": {

@@ -41,11 +41,14 @@ class Interval:
     def __format__(self, kind: str) -> str:
         if kind not in ("", "short", "cell"):
             raise ValueError(f"an interval has no format {kind!r}: say short, cell or nothing")
-        sign, unit = ("+", " points") if self.signed else ("", "%")
-        unit = "" if kind == "cell" else unit
+        value = f"{100 * self.value:{'+' if self.signed else ''}.1f}"
+        low, high = f"{100 * self.low:.1f}", f"{100 * self.high:.1f}"
+        if kind == "cell":
+            return f"{value} [{low}, {high}]"
+        if self.signed:
+            return f"{value} points [{low}, {high}]"
         n = "" if self.n is None or kind else f", n = {self.n:,}"
-        value, low, high = (100 * x for x in self)
-        return f"{value:{sign}.1f}{unit} [{low:.1f}, {high:.1f}]{n}"
+        return f"{value}% [{low}, {high}]{n}"
 
     def lies(self, reference: float = 0.0) -> str:
         """Return where it lies from a reference: "above", "below" or "not distinguishable"."""
