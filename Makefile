@@ -106,10 +106,10 @@ endef
 export INSTALLER
 INSTALL := $(BIN)/python -c "$$INSTALLER"
 
-# The environment: made once, and again where a lock or this file changed. It finds our packages from where it stands, so that
+# The environment: made once, and again where a lock changed. It finds our packages from where it stands, so that
 # the checkout may move. pip unpacks in it, as many a /tmp is small.
 $(VENV)/.book $(VENV)/.test: export TMPDIR := $(CURDIR)/$(VENV)/tmp
-$(VENV)/.book: requirements.txt Makefile
+$(VENV)/.book: requirements.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "hw3: no $(PYTHON) found: name a Python, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "hw3: $$($(PYTHON) --version) found, 3.11 to 3.13 needed: name one, as in make PYTHON=python3.12" >&2; exit 1; }

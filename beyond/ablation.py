@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from sklearn import metrics as sk
 
 from hw3.faces import N_CLASSES
@@ -17,23 +17,19 @@ BINS = 15  # of confidence, equally wide
 MIN_FACES = 20  # the share of fewer says too little to be drawn
 
 
-def ensemble(members: list[Run]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return {"vote" and "mean": {part: (true labels, predicted labels)}} of runs.
+def ensemble(members: list[Run], part: str) -> dict[str, np.ndarray]:
+    """Return the labels (n,) that runs predict together for a part, by "vote" and by "mean".
 
     "mean" averages the probabilities; "vote" takes the label that most members chose, of several
-    such the one of higher mean. Parts that not all members predicted for the same faces, such as
-    held-out parts of different seeds, are left out.
+    such the one of higher mean. Raises ValueError or KeyError where not all members predicted the
+    same faces, as of the held-out parts of different seeds.
     """
-    result = {"vote": {}, "mean": {}}
-    for part, (rows, labels, _) in members[0].predictions.items():
-        theirs = [m.predictions[part] for m in members if part in m.predictions]
-        same = all(np.array_equal(rows, other) for other, _, _ in theirs)
-        if same and len(theirs) == len(members):
-            p = np.stack([probabilities for _, _, probabilities in theirs])
-            votes = np.eye(p.shape[-1])[p.argmax(-1)].sum(0)
-            result["mean"][part] = labels, p.mean(0).argmax(1)
-            result["vote"][part] = labels, (votes + p.mean(0) / 2).argmax(1)
-    return result
+    rows, _, probabilities = zip(*(m.predictions[part] for m in members), strict=True)
+    if not all(np.array_equal(rows[0], other) for other in rows):
+        raise ValueError(f"the runs predicted different faces of {part}: there is nothing to vote")
+    p = np.stack(probabilities)
+    votes = np.eye(p.shape[-1])[p.argmax(-1)].sum(0)
+    return {"vote": (votes + p.mean(0) / 2).argmax(1), "mean": p.mean(0).argmax(1)}
 
 
 def next_seed(values) -> Interval:
@@ -49,13 +45,10 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     The confidence of a prediction is its probability, the highest of the seven (n, 7). Bins without
     predictions are left out. Source: Guo et al. 2017, arXiv 1706.04599.
     """
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    number = _bins(confidence, bins)
+    table = pd.DataFrame({"sure": probabilities.max(1), "right": probabilities.argmax(1) == labels})
     rows = []
-    for b in np.unique(number):
-        inside = number == b
-        hits, n = right[inside].sum(), inside.sum()
-        rows.append((confidence[inside].mean(), *proportion(hits, n), n))
+    for _, b in table.groupby(_bins(table["sure"], bins)):
+        rows.append((b["sure"].mean(), *proportion(b["right"].sum(), len(b)), len(b)))
     return pd.DataFrame(rows, columns=["confidence", "accuracy", "low", "high", "n"])
 
 
@@ -88,8 +81,7 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     Above 1 they are less sure, below 1 surer.
     """
     # a recorded probability may be 0 as float16
-    scaled = np.clip(probabilities, 1e-7, 1) ** (1 / temperature)
-    return scaled / scaled.sum(1, keepdims=True)
+    return special.softmax(np.log(np.clip(probabilities, 1e-7, 1)) / temperature, axis=1)
 
 
 def best_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:

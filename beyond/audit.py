@@ -7,9 +7,6 @@ the middle 42x42 pixels of one against every window of the other that is shifted
 each way, as they are and with either of them enlarged by ZOOM; the best correlation must reach
 FINE. A correlation does not change with brightness and contrast. Pictures that pairs join, also
 over a third one, make a family: numbers (N,), the same for the pictures of a family.
-
-`python -m beyond audit --data fer2013.csv` runs it and says whether the recorded counts come out
-again; `--record` writes them.
 """
 
 import json
@@ -86,10 +83,9 @@ def _slide(a, b):
 
 def families(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the families (N,) of images that `identical` numbers or pairs (m, 3) of rows join."""
-    n, numbered = len(same), np.unique(same, return_index=True)[1]
-    first, second = np.r_[np.arange(n), pairs[:, 0]], np.r_[numbered[same], pairs[:, 1]]
-    joined = sparse.coo_array((np.ones(len(first)), (first, second)), (n, n))
-    return sparse.csgraph.connected_components(joined, directed=False)[1]
+    n, (first, second) = same.max() + 1, same[pairs[:, :2]].T
+    joined = sparse.coo_array((np.ones(len(pairs)), (first, second)), (n, n))
+    return sparse.csgraph.connected_components(joined, directed=False)[1][same]
 
 
 def has_copy_in(family: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -232,28 +232,25 @@ def recorded_results() -> list[dict]:
 
 def table(result: dict) -> pd.DataFrame:
     """Return one row for each precision, batch and way measured; the page explains the columns."""
-    rows, our, work = [], {}, operations()
-    for step in (step for step in result["steps"] if "seconds" in step):
-        key = step["precision"], step["batch"]
-        rates = result["images"] / np.array(step["seconds"])
-        median = np.median(rates)
-        ratio = our.setdefault(key, median) / median  # ours comes first
-        extra = max(0.0, step["first"] - result["images"] / median)
-        share = median * work / (peak(result["device"], step["precision"]) or np.nan)
-        speeds = median, min(rates), max(rates), len(rates), ratio
-        rows.append((*key, step["way"], *speeds, extra, median * work / 1e12, share))
-    columns = ["precision", "batch", "way", "images/s", "min", "max", "n", "ours is"]
-    columns += ["first call (s)", "TFLOP/s", "of peak"]
-    return pd.DataFrame(rows, columns=columns)
+    steps = pd.DataFrame([step for step in result["steps"] if "seconds" in step])
+    rates = result["images"] / pd.DataFrame(steps["seconds"].tolist())
+    median, work = rates.median(axis=1), operations()
+    rows = steps[["precision", "batch", "way"]].assign(**{"images/s": median})
+    rows["min"], rows["max"], rows["n"] = rates.min(axis=1), rates.max(axis=1), rates.count(axis=1)
+    ours = rows.groupby(["precision", "batch"])["images/s"].transform("first")  # they come first
+    rows["ours is"] = ours / median
+    rows["first call (s)"] = (steps["first"] - result["images"] / median).clip(lower=0)
+    rows["TFLOP/s"] = median * work / 1e12
+    peaks = [peak(result["device"], precision) or np.nan for precision in rows["precision"]]
+    return rows.assign(**{"of peak": median * work / peaks})
 
 
 def loading_table(result: dict) -> pd.DataFrame:
     """Return one row for each way to read train.csv; "split takes" so many times as long."""
-    times = result["loading"]["seconds"]
-    rows, split = [], np.median(times[SPLIT])
-    for way, v in times.items():
-        rows.append((way, np.median(v), min(v), max(v), len(v), split / np.median(v)))
-    return pd.DataFrame(rows, columns=["way", "seconds", "min", "max", "n", "split takes"])
+    times = pd.DataFrame(result["loading"]["seconds"])
+    rows = times.agg(["median", "min", "max"]).T.assign(n=len(times))
+    rows["split takes"] = rows.loc[SPLIT, "median"] / rows["median"]
+    return rows.rename(columns={"median": "seconds"}).rename_axis("way").reset_index()
 
 
 def trainings(recorded: list[runs.Run]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ on one set of runs are right together in 95 of 100 cases. A new claim is one mor
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import prod
 
@@ -67,15 +67,15 @@ def own_evidence(faces, profile: str) -> Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the original: an exact one has numbers, a sampled one statistics."""
+    """A claim of the original, exact or sampled."""
 
     question: str
     text: str
     where: str  # the section that shows it, "chapter#heading"
-    exact: Callable[[], list[tuple]] | None = None  # gives (name, stated, computed) of each number
-    # functions of Evidence and level by name, each of which gives an Interval
-    statistics: dict[str, Callable] = field(default_factory=dict)
-    rerun: bool = False  # whether the runs decide it, so that the reader's may decide otherwise
+    # what gives (name, stated, computed) of each number, or the statistics by name: functions of
+    # Evidence and level, each of which gives an Interval
+    test: Callable[[], list[tuple]] | dict[str, Callable]
+    logged: bool = False  # whether its statistics are of the original's log, not of runs
 
 
 # The six observations of question 3: statistics of emotions i and j on counts (..., 7, 7)
@@ -109,16 +109,10 @@ def drift_excess(i: int, j: int, counts: np.ndarray) -> np.ndarray:
     return row[..., j] - np.delete(row, [i, j], -1).mean(-1)
 
 
-def worst_by(i: int, counts: np.ndarray) -> np.ndarray:
-    """Return the lowest recall of the other emotions minus that of i: positive if i is worst."""
+def recall_lead(best: list[int], counts: np.ndarray) -> np.ndarray:
+    """Return the lowest recall of some emotions minus the highest other: positive if they lead."""
     recall = recalls(counts)
-    return np.delete(recall, i, -1).min(-1) - recall[..., i]
-
-
-def best_by(i: int, j: int, counts: np.ndarray) -> np.ndarray:
-    """Return the lower recall of i and j minus the best other: positive if both are best."""
-    recall = recalls(counts)
-    return recall[..., [i, j]].min(-1) - np.delete(recall, [i, j], -1).max(-1)
+    return recall[..., best].min(-1) - np.delete(recall, best, -1).max(-1)
 
 
 def _pairs(first, *others):
@@ -126,6 +120,7 @@ def _pairs(first, *others):
     return {metrics.pair_name(first, o): partial(pair_excess, first, o) for o in others}
 
 
+REST = [e for e in range(N_CLASSES) if e != FEAR]
 # for each observation the statistics of a confusion matrix that must all be positive
 OBSERVATIONS = {
     "Fear is easily confused with Sad, Neutral and Angry": _pairs(FEAR, SAD, NEUTRAL, ANGRY),
@@ -138,9 +133,9 @@ OBSERVATIONS = {
             for i in (FEAR, SAD, ANGRY)
         },
     },
-    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": partial(worst_by, FEAR)},
+    "Fear has the lowest accuracy": {"next lowest recall minus Fear's": partial(recall_lead, REST)},
     "Disgust and Happy have the highest accuracy": {
-        "lower of the two minus the best other recall": partial(best_by, DISGUST, HAPPY)
+        "lower of the two minus the best other recall": partial(recall_lead, [DISGUST, HAPPY])
     },
 }
 
@@ -272,71 +267,68 @@ def _pca(quantity):
     return numbers
 
 
-def _exact(question, text, where, numbers, *arguments):
-    return Claim(question, text, where, partial(numbers, *arguments))
-
-
-def _sampled(question, text, where, statistics, rerun=True):
-    return Claim(question, text, where, statistics=statistics, rerun=rerun)
-
-
-def _observed(text, statistics):
-    where = "confusion#the-originals-six-observations-tested"
-    tests = {name: partial(_of_matrix, s) for name, s in statistics.items()}
-    return _sampled("3", text, where, tests)
-
-
 AT_LEAST = {f"accuracy minus {LEAST:.1%}": _above_least}
 AT_MOST = {f"{MOST:.1%} minus accuracy": _below_most}
 OVERFITS = {f"gap less 5 points, {loss}": partial(_gap_by_loss, loss) for loss in LOSSES}
 LOG_OVERFITS = {"gap in its log less 5 points": _gap_of_log}
-OBSERVED = tuple(_observed(text, statistics) for text, statistics in OBSERVATIONS.items())
 LOG, RERUNS = "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
 SIDES = "dnn#your-own-training-side-by-side"
 MATRIX = "confusion#the-originals-matrix-and-why-it-looks-better"
 A_B, NETWORK = "complexity#42-layers-a-and-b", "complexity#43-a-network-of--convolutions"
 PCA = "pca#59-against-the-originals-numbers"
+SIX = "confusion#the-originals-six-observations-tested"
+OBSERVED = tuple(
+    Claim("3", text, SIX, {name: partial(_of_matrix, s) for name, s in statistics.items()})
+    for text, statistics in OBSERVATIONS.items()
+)
 CLAIMS = (
-    _exact("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
-    _exact("1", "The sizes of what its blocks give", "cnn#architecture", _maps),
-    _exact("1", "The CNN's parameters in all", "cnn#architecture", _totals, "cnn"),
-    _exact("1", "Its log ends at 69% of the held-out images", "cnn#training", _ends_at, "cnn"),
-    _sampled("1", "Such a CNN has 69% or more of new faces right", "cnn#accuracy", AT_LEAST),
-    _exact("2", "The DNN's parameters in all", "dnn#architecture", _totals, "dnn"),
-    _exact("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
-    _exact("2", "Its log ends at 14% of the held-out images", LOG, _ends_at, "dnn"),
-    _sampled(
+    Claim("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
+    Claim("1", "The sizes of what its blocks give", "cnn#architecture", _maps),
+    Claim("1", "The CNN's parameters in all", "cnn#architecture", partial(_totals, "cnn")),
+    Claim(
+        "1", "Its log ends at 69% of the held-out images", "cnn#training", partial(_ends_at, "cnn")
+    ),
+    Claim("1", "Such a CNN has 69% or more of new faces right", "cnn#accuracy", AT_LEAST),
+    Claim("2", "The DNN's parameters in all", "dnn#architecture", partial(_totals, "dnn")),
+    Claim("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
+    Claim("2", "Its log ends at 14% of the held-out images", LOG, partial(_ends_at, "dnn")),
+    Claim(
         "2", "With the loss of 2018 such a DNN has at most 14% of new faces right", RERUNS, AT_MOST
     ),
-    _sampled("2", "The DNN overfitted, in its own log", LOG, LOG_OVERFITS, rerun=False),
-    _sampled("2", "Such a DNN overfits when it is trained again", RERUNS, OVERFITS),
-    _sampled("2", "Using the structure of images matters", SIDES, {"CNN minus DNN": _better}),
+    Claim("2", "The DNN overfitted, in its own log", LOG, LOG_OVERFITS, logged=True),
+    Claim("2", "Such a DNN overfits when it is trained again", RERUNS, OVERFITS),
+    Claim("2", "Using the structure of images matters", SIDES, {"CNN minus DNN": _better}),
     *OBSERVED,
-    _exact("3", "Its matrix is that of its CNN", MATRIX, _matrix_accuracy),
-    _exact("4 (a)", "Parameters of layers A and B", A_B, _costs, "parameters"),
-    _exact("4 (b)", "Multiplications of A and B", A_B, _costs, "multiplications"),
-    _exact("4 (b)", "Additions of A and B", A_B, _costs, "additions"),
-    _exact("4 (b)", "The size of what layer A gives", A_B, _costs, "output"),
-    _exact("4 (c)", "The bound on the operations of any layer", NETWORK, _bound),
-    *(_exact("5", f"PCA: the {quantity}", PCA, _pca, quantity) for quantity in original.PCA),
+    Claim("3", "Its matrix is that of its CNN", MATRIX, _matrix_accuracy),
+    Claim("4 (a)", "Parameters of layers A and B", A_B, partial(_costs, "parameters")),
+    Claim("4 (b)", "Multiplications of A and B", A_B, partial(_costs, "multiplications")),
+    Claim("4 (b)", "Additions of A and B", A_B, partial(_costs, "additions")),
+    Claim("4 (b)", "The size of what layer A gives", A_B, partial(_costs, "output")),
+    Claim("4 (c)", "The bound on the operations of any layer", NETWORK, _bound),
+    *(Claim("5", f"PCA: the {q}", PCA, partial(_pca, q)) for q in original.PCA),
 )
-TESTS = sum(len(claim.statistics) for claim in CLAIMS)
+TESTS = sum(len(claim.test) for claim in CLAIMS if not callable(claim.test))
 COLUMNS = ("question", "text", "where", "rerun", "verdict", "evidence", "value", "low", "high")
 
 
-def judge(evidence: Evidence, claims: tuple = CLAIMS, tests: int = TESTS) -> pd.DataFrame:
+def verdicts(evidence: Evidence, claims: tuple = CLAIMS, tests: int = TESTS) -> pd.DataFrame:
     """Return a table of COLUMNS with one row a claim.
 
-    rerun says whether the runs decide it; evidence is for prose. Of an exact claim value is the
-    share of its numbers that agree, of a sampled one the statistic that decides.
+    rerun says whether the runs decide it, so that the reader's may decide otherwise; evidence is
+    for prose. Of an exact claim value is the share of its numbers that agree, of a sampled one the
+    statistic that decides.
     """
-    rows = []
+    rows, level = [], metrics.bonferroni(tests)
     for claim in claims:
-        if claim.exact:
-            outcome = _compare(claim.exact())
+        if callable(claim.test):
+            outcome = _compare(claim.test())
         else:
-            outcome = _decide(claim.statistics, evidence, metrics.bonferroni(tests))
-        rows.append((claim.question, claim.text, claim.where, claim.rerun, *outcome))
+            intervals = {name: of(evidence, level) for name, of in claim.test.items()}
+            verdict, name, interval = metrics.decide(intervals)
+            text = "no faces of an emotion" if np.isnan(interval.value) else f"{interval}"
+            outcome = verdict, f"{name}: {text}", *interval
+        rerun = not (callable(claim.test) or claim.logged)
+        rows.append((claim.question, claim.text, claim.where, rerun, *outcome))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -350,14 +342,6 @@ def _compare(numbers):
     return verdict, text, 1 - len(slips) / len(numbers), np.nan, np.nan
 
 
-def _decide(statistics, evidence, level):
-    """Return verdict, evidence, value, low and high of a sampled claim."""
-    intervals = {name: statistic(evidence, level) for name, statistic in statistics.items()}
-    verdict, name, interval = metrics.decide(intervals)
-    text = "no faces of an emotion" if np.isnan(interval.value) else f"{interval}"
-    return verdict, f"{name}: {text}", *interval
-
-
 def observations(run: Run, part: str = "held-out") -> pd.DataFrame:
-    """Return `judge` of the six observations of question 3 on a run's predictions for a part."""
-    return judge(Evidence(run, run, run, {}, part, part), OBSERVED)
+    """Return `verdicts` on the six observations of question 3 on a run's predictions for a part."""
+    return verdicts(Evidence(run, run, run, {}, part, part), OBSERVED)

@@ -62,7 +62,8 @@ def ship(name: str, model) -> int:
     """Write a network as `_build/demo/<name>.js`; return the bytes of its weights."""
     steps, weights = pack(model)
     text = json.dumps({"steps": steps, "weights": b64encode(weights).decode()})
-    _write(f"{name}.js", f'(globalThis.hw3Networks ??= {{}})["{name}"] = {text};\n')
+    text = f'(globalThis.hw3Networks ??= {{}})["{name}"] = {text};\n'
+    write_atomically(build_dir() / "demo" / f"{name}.js", lambda file: file.write(text.encode()))
     return len(weights)
 
 
@@ -73,12 +74,8 @@ def ship_runtime() -> int:
     # Without these names a loader on the page, such as RequireJS, cannot catch what scripts define.
     text = f"(function (define, exports, module) {{\n{scripts}\n}})();\n"
     text += f'globalThis.hw3Wasm = "{binary}";\n'
-    _write("runtime.js", text)
+    write_atomically(build_dir() / "demo" / "runtime.js", lambda file: file.write(text.encode()))
     return len(text)
-
-
-def _write(name: str, text: str) -> None:
-    write_atomically(build_dir() / "demo" / name, lambda file: file.write(text.encode()))
 
 
 def javascript(function) -> str:

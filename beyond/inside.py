@@ -2,10 +2,8 @@
 
 A network is a list of built Keras layers up to the logits, which `layers` gives: so any of its
 parts can be asked for what it gives and for a gradient. Only `gradient` knows the backend. Faces go
-in as floats in [0, 1], shape (n, 48, 48, 1).
-
-`python -m beyond inside --data fer2013.csv` looks into the recorded CNN on PrivateTest and records
-averages, predictions and coordinates in results/inside/cnn.npz, never a picture.
+in as floats in [0, 1], shape (n, 48, 48, 1). What is recorded of the recorded CNN on PrivateTest
+are averages, predictions and coordinates, never a picture.
 """
 
 import json
@@ -199,15 +197,6 @@ def excite(stack: list, filters: list[int], side=36, steps=32, rate=0.02) -> np.
     return x[..., 0]
 
 
-def hidden(model: keras.Model, images: np.ndarray, last=LAST_HIDDEN, batch=128) -> np.ndarray:
-    """Return what the layer named last gives for uint8 images (n, 48, 48): (n, 256) of the CNN."""
-    stack, values = layers(model, last), []
-    for start in range(0, len(images), batch):
-        x = images[start : start + batch, :, :, None] / np.float32(255)
-        values.append(ops.convert_to_numpy(through(stack, x)))
-    return np.concatenate(values)
-
-
 def space(values: np.ndarray, labels: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """Return what lies where among values (n, d) of faces with labels (n,).
 
@@ -242,7 +231,9 @@ def look(model: keras.Model, images, labels, each: int = 100) -> dict[str, np.nd
     arrays = {"labels": labels.astype(np.uint8), "drawn": drawn.astype(np.uint16)}
     arrays |= {"cam": averages(cams, labels[drawn]), "gradient": averages(sizes, labels[drawn])}
     arrays |= {f"covered/{name}": answers for name, answers in occlusion(model, images).items()}
-    return arrays | space(hidden(model, images), labels, drawn)
+    hidden = keras.Model(model.inputs, model.get_layer(LAST_HIDDEN).output)
+    values = hidden.predict(images[..., None] / np.float32(255), verbose=0)
+    return arrays | space(values, labels, drawn)
 
 
 def claimed_pairs() -> list[tuple[int, int]]:
@@ -290,9 +281,9 @@ def record(data) -> int:
 
 # Figures
 
-# Where the name of a point may stand, from the point, in points (1/72 inch).
-BESIDE = (5, 3), (5, -9), (-5, 3), (-5, -9)
-ABOVE_EACH_OTHER = tuple((0, sign * 3.5 * i - 2.5) for i in range(9) for sign in (1, -1))
+# Where the name of a point may stand, from the point, in points (1/72 inch), and how aligned.
+BESIDE = {(5, 3): "left", (5, -9): "left", (-5, 3): "right", (-5, -9): "right"}
+ABOVE_EACH_OTHER = {(0, sign * 3.5 * i - 2.5): "center" for i in range(9) for sign in (1, -1)}
 
 
 def heat_maps(rows: dict, names, bands: dict, note: str = "") -> Figure:
@@ -336,21 +327,20 @@ def groups(tables: dict, value: str, low: str, high: str, label: str, note: str 
 def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     """Draw maps (n, 2) of faces colored by labels (n,), and lines between the medians of pairs."""
     figure, axes = panels(4.2, 1, len(maps))
-    present, medians = np.unique(labels), np.full((len(maps), len(names), 2), np.nan)
+    medians = [pd.DataFrame(points).groupby(labels).median() for points in maps.values()]
     for ax, (title, points), middles in zip(axes, maps.items(), medians, strict=True):
         for e, (name, mark) in enumerate(zip(names, "os^Dvp*", strict=True)):
             style = {"marker": mark, "color": f"C{e}", "label": name}
             ax.scatter(*points[labels == e].T, s=16, alpha=0.7, lw=0, **style)
-        for e in present:
-            middles[e] = np.median(points[labels == e], 0)
         for i, j in pairs:
-            ax.plot(*middles[[i, j]].T, color="0.2", lw=1)
+            ax.plot(*middles.reindex([i, j]).to_numpy().T, color="0.2", lw=1)
         ax.set(xticks=[], yticks=[], title=title)
     style = {"ncols": len(names), "fontsize": 7.5, "handletextpad": 0.1, "columnspacing": 1}
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **style)
     box = {"fc": "white", "alpha": 0.8, "lw": 0, "pad": 1}
     for ax, middles in zip(axes, medians, strict=True):
-        name_points(ax, [(*middles[e], names[e]) for e in present], ABOVE_EACH_OTHER, bbox=box)
+        named = [(x, y, names[e]) for e, x, y in middles.itertuples()]
+        name_points(ax, named, ABOVE_EACH_OTHER, bbox=box)
     joined = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
     label = (
         f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: "
@@ -360,19 +350,16 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     return labeled(figure, label, note)
 
 
-def name_points(ax, named: list[tuple[float, float, str]], places, taken=(), **style) -> None:
-    """Write each (x, y, name) where it covers the fewest names and taken boxes (in pixels)."""
+def name_points(ax, named, places: dict, marks=(), **style) -> None:
+    """Write each (x, y, name) where it covers the fewest names and marks (n, 2), as data."""
     ax.figure.draw_without_rendering()  # from here on boxes are known in pixels
-    style, taken = {"textcoords": "offset points", "fontsize": 7.5, **style}, list(taken)
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in ax.transData.transform(marks)]
+    style |= {"textcoords": "offset points", "fontsize": 7.5}
     for x, y, name in named:
-        texts = []
-        for place in places:
-            side = ("right", "center", "left")[int(np.sign(place[0])) + 1]
-            texts.append(ax.annotate(name, (x, y), place, ha=side, **style))
-        boxes = [text.get_window_extent() for text in texts]
-        best = int(np.argmin([box.count_overlaps(taken) for box in boxes]))
-        taken.append(boxes[best])
-        for text in texts[:best] + texts[best + 1 :]:
+        texts = [ax.annotate(name, (x, y), at, ha=side, **style) for at, side in places.items()]
+        texts.sort(key=lambda text: text.get_window_extent().count_overlaps(taken))
+        taken.append(texts[0].get_window_extent())
+        for text in texts[1:]:
             text.remove()
 
 
@@ -387,10 +374,8 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     ax.set_xlabel("distance of the means, in standard deviations")
     ax.set_ylabel("share confused with each other")
     ax.legend()
-    figure.draw_without_rendering()
-    points = ax.transData.transform(table[["distance", "rate"]])
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in points]
-    name_points(ax, claimed[["distance", "rate", "pair"]].to_numpy(), BESIDE, taken)
+    named = claimed[["distance", "rate", "pair"]].to_numpy()
+    name_points(ax, named, BESIDE, table[["distance", "rate"]])
     n, rows = len(table), table["distance"].agg(["idxmin", "idxmax"])
     label = f"The share confused against the distance of their means, {n} pairs of emotions."
     ends = []

@@ -6,9 +6,8 @@ EMOTIONS and three more, OTHERS. Answers outside the seven stay answers: a voter
 not name an emotion, and a picture whose most frequent answer is one of them, or is shared by two,
 has no majority. Only where seven classes are compared with seven are they left out.
 
-Votes are (n, 10), whole numbers, in the order of ANSWERS. `python -m beyond votes fer2013new.csv`
-records those of PublicTest and PrivateTest in results/votes/test.npz, so that readers without
-FER2013 can set them beside recorded predictions.
+Votes are (n, 10), whole numbers, in the order of ANSWERS. Those of PublicTest and PrivateTest are
+recorded, so that readers without FER2013 can set them beside recorded predictions.
 """
 
 import re
@@ -139,10 +138,10 @@ def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """
     if (votes.sum(1) != VOTERS).any():
         raise ValueError("not every picture has ten votes")
-    top, rows = np.maximum(votes.max(1), 4), {}
-    for k in np.unique(top)[::-1]:
-        hits, n = right[top == k].sum(), int((top == k).sum())
-        rows[f"{k} of 10" if k > 4 else "4 or fewer"] = *metrics.proportion(hits, n), n
+    rows = {}
+    for k, group in reversed([*pd.Series(right).groupby(np.maximum(votes.max(1), 4))]):
+        name = f"{k} of 10" if k > 4 else "4 or fewer"
+        rows[name] = *metrics.proportion(group.sum(), len(group)), len(group)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
 
 

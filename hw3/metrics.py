@@ -41,9 +41,10 @@ class Interval:
     __repr__ = __str__  # as {eval} shows it
 
     def __format__(self, kind: str) -> str:
-        value, low, high = (f"{100 * x:.1f}" for x in self)
-        if self.signed:
-            value = f"{100 * self.value:+.1f}"
+        if kind not in ("", "short", "cell"):
+            raise ValueError(f"an interval has no format {kind!r}: say short, cell or nothing")
+        value = f"{100 * self.value:{'+' if self.signed else ''}.1f}"
+        low, high = f"{100 * self.low:.1f}", f"{100 * self.high:.1f}"
         if kind == "cell":
             return f"{value} [{low}, {high}]"
         if self.signed:

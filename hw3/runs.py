@@ -10,7 +10,6 @@ A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and w
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -92,7 +91,8 @@ def save(run: Run, folder: Path, write_weights: Callable | None = None, precisio
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        made, arrays, hits = Path(name), {}, {}
+        made, old, arrays, hits = Path(name, "made"), Path(name, "old"), {}, {}
+        made.mkdir()
         pd.DataFrame(run.history).to_csv(made / "history.csv", index=False)
         for part, (rows, labels, p) in run.predictions.items():
             labels, p = labels.astype(np.uint8), p.astype(precision)
@@ -106,22 +106,14 @@ def save(run: Run, folder: Path, write_weights: Callable | None = None, precisio
         del about["history"], about["predictions"]
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(made.iterdir())}
         (made / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        _put(made, folder)
-
-
-def _put(made: Path, folder: Path) -> None:
-    """Rename a made folder; an earlier one is set aside until the new one is there."""
-    if not folder.exists():
-        os.replace(made, folder)
-        return
-    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    os.replace(folder, old)
-    try:
-        os.replace(made, folder)
-    except BaseException:
-        os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        try:
+            if folder.exists():
+                os.replace(folder, old)  # set aside until the new one is there
+            os.replace(made, folder)
+        except BaseException:
+            if old.exists():
+                os.replace(old, folder)
+            raise
 
 
 def load(folder: Path) -> Run:

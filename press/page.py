@@ -29,21 +29,7 @@ FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "
 ALONE += "connect-src data: blob:; form-action 'self' file:"
-# The theme asks what can be scrolled, and must be reached by keyboard, when the window's size
-# changes. The page's may go on changing after that, as the sidebar slides. And paper is light.
-SCRIPT = """addEventListener("DOMContentLoaded", () => {
-  const main = document.querySelector("main");
-  let width = main.offsetWidth;
-  new ResizeObserver(() => {
-    const before = width;
-    width = main.offsetWidth;
-    if (before !== width) dispatchEvent(new Event("resize"));
-  }).observe(main);
-});
-const root = document.documentElement.dataset;
-let theme;
-addEventListener("beforeprint", () => { theme = root.theme; root.theme = "light"; });
-addEventListener("afterprint", () => { root.theme = theme; });"""
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
 def setup(app) -> dict:

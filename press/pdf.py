@@ -35,8 +35,6 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # fonts of MathJax from files; WebGL, for plots in space, without a graphics card
 FLAGS = ["--no-sandbox", "--allow-file-access-from-files", "--enable-unsafe-swiftshader"]
-# the lines of the title page
-FACTS = {"data": "data", "profile": "profile", "device": "trained on", "date": "printed on"}
 # what a reader of paper cannot use
 USELESS = ".headerlink, .no-print, noscript, .tag_hide-input > details, .tag_hide-cell"
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
@@ -64,14 +62,13 @@ class Heading(NamedTuple):
 def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Heading]]:
     """Return the HTML to print from jupyter-book's single page, and the headings of its contents.
 
-    facts are the lines of the title page, by keys of FACTS. The number of each heading's page is
-    left open: an empty element of class "page" in its line of the contents.
+    facts are the lines of the title page. The number of each heading's page is left open: an empty
+    element of class "page" in its line of the contents.
     """
     soup = BeautifulSoup(page, "html.parser")
     language, title = soup.html.get("lang", "en"), html.escape(title)
     for useless in soup.select(f"article :is({USELESS})"):
-        if not useless.decomposed:
-            useless.decompose()
+        useless.extract()
     for closed in soup.select("article details"):
         closed["open"] = ""
     for link in soup.select("article a[href]"):
@@ -92,7 +89,7 @@ def lay_out(page: str, title: str, facts: dict[str, str]) -> tuple[str, list[Hea
     scripts = "".join(str(s) for s in soup.head.find_all("script") if "mathjax" in str(s).lower())
     # letters as curves: brackets of matrices without seams
     mathjax = scripts.replace("tex-chtml", "tex-svg")
-    lines = "".join(f"<dt>{FACTS[k]}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    lines = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     contents, main = "".join(contents), "".join(map(str, chapters))
     laid_out = f"""<!doctype html><html lang="{language}"><head><meta charset="utf-8">
 <title>{title}</title><link rel="stylesheet" href="_static/pygments.css">
@@ -244,13 +241,11 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
     for colors in COLORS:
         finished = finish(pdf, headings, title, author, colors)
         if len(finished) <= MOST_BYTES:
-            break
-    else:
-        size, most = f"{len(finished) / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
-        wrong = f"{target.name} would have {size}, more than {most}"
-        raise BuildError(f"{wrong}: lower DPI in press/pdf.py")
-    write_atomically(target, lambda file: file.write(finished))
-    return len(pypdf.PdfReader(io.BytesIO(pdf)).pages)
+            write_atomically(target, lambda file, pdf=finished: file.write(pdf))
+            return len(pypdf.PdfReader(io.BytesIO(pdf)).pages)
+    size, most = f"{len(finished) / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
+    wrong = f"{target.name} would have {size}, more than {most}"
+    raise BuildError(f"{wrong}: lower DPI in press/pdf.py")
 
 
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
@@ -263,7 +258,7 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     images = faces.find(data)
     run = runs.load(runs.run_folder("cnn", images, recipes.recipe("cnn", profile)))
     facts = {"data": f"{images.name}, n = {len(images):,}", "profile": profile}
-    facts |= {"device": run.device, "date": date.today().isoformat()}
+    facts |= {"trained on": run.device, "printed on": date.today().isoformat()}
     target = build_dir() / "report.pdf"
     with locked(build_dir() / "book.lock"):
         chapters = [build_dir() / "executed" / f"{name}.ipynb" for name in ORDER]

@@ -25,18 +25,15 @@ def test_ensemble_votes_and_averages():
     second = [[0.5, 0.3, 0.2], [0.4, 0.5, 0.1], [0.3, 0.1, 0.6]]
     p = np.pad([*zip(first, second, strict=True)], ((0, 0), (0, 0), (0, 4)))
     members = [run_of(probabilities, seed) for seed, probabilities in enumerate(p)]
-    both = ablation.ensemble(members)
-    assert both["vote"]["PublicTest"][1].tolist() == [0, 0], (
-        "a tie goes to the highest sum, 1.2, 0.9, 0.9"
-    )
-    assert both["mean"]["PublicTest"][1].tolist() == [1, 0]
+    both = ablation.ensemble(members, "PublicTest")
+    assert both["vote"].tolist() == [0, 0], "a tie goes to the highest sum, 1.2, 0.9, 0.9"
+    assert both["mean"].tolist() == [1, 0]
     _, labels, probabilities = members[0].predictions["PublicTest"]
     elsewhere = {"PublicTest": (np.array([5, 6]), labels, probabilities)}
-    for predictions in (elsewhere, {}):
+    for predictions, error in ((elsewhere, ValueError), ({}, KeyError)):
         other = replace(members[0], predictions=predictions)
-        assert ablation.ensemble([members[0], other]) == {"vote": {}, "mean": {}}, (
-            "other faces cannot be voted on"
-        )
+        with pytest.raises(error, match="PublicTest"):  # other faces cannot be voted on
+            ablation.ensemble([members[0], other], "PublicTest")
 
 
 def test_calibration_by_hand():

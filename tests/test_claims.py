@@ -41,7 +41,7 @@ def evidence(cnn=None, dnn=None, original=None, stable=None, clipped=None):
 
 def judge_one(text, given):
     (claim,) = [c for c in claims.CLAIMS if c.text == text]
-    return claims.judge(given, (claim,)).iloc[0]
+    return claims.verdicts(given, (claim,)).iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():
 
 
 def test_exact_verdicts_and_slips():
-    exact = [c for c in claims.CLAIMS if c.exact]
-    table = claims.judge(evidence(), tuple(exact)).set_index("text")
+    exact = [c for c in claims.CLAIMS if callable(c.test)]
+    table = claims.verdicts(evidence(), tuple(exact)).set_index("text")
     wrong = [
         "Its matrix is that of its CNN",
         "The size of what layer A gives",
@@ -128,10 +128,10 @@ def test_exact_verdicts_and_slips():
 
 
 def test_every_stated_number_is_covered():
-    numbers = {c.text: c.exact() for c in claims.CLAIMS if c.exact}
+    exact = [c for c in claims.CLAIMS if callable(c.test)]
+    numbers = {c.text: c.test() for c in exact}
     by_question = {
-        q: [n for c in claims.CLAIMS if c.exact and c.question.startswith(q) for n in c.exact()]
-        for q in "145"
+        q: [n for c in exact if c.question.startswith(q) for n in c.test()] for q in "145"
     }
     assert len(by_question["5"]) == len(pca.compare(pca.answers())) == 61
     stated = sum(len(numbers) for numbers in original.COMPLEXITY.values())
@@ -153,8 +153,8 @@ def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():
         "a": lambda e, level: Interval(0.1, 0.1 - level, 1, signed=True),
         "b": lambda e, level: Interval(1, 1, 1, signed=True),
     }
-    new = Claim("9", "four", "cnn#accuracy", statistics=statistics)
-    row = claims.judge(evidence(), (new,), tests=2).iloc[0]
+    new = Claim("9", "four", "cnn#accuracy", statistics)
+    row = claims.verdicts(evidence(), (new,), tests=2).iloc[0]
     assert row["verdict"] == "undecided"
     assert row["low"] == pytest.approx(0.1 - 0.975)  # 0.05 for two tests
     assert row["evidence"] == "a: +10.0 points [-87.5, 100.0]"
@@ -210,8 +210,8 @@ def test_statistics_by_hand():
     assert claims.pair_excess(FEAR, SAD, counts) == pytest.approx(0.25 - 0.05)
     assert claims.recall_excess(HAPPY, counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
     assert claims.drift_excess(FEAR, SAD, counts) == pytest.approx(0.20)
-    assert claims.worst_by(FEAR, counts) == pytest.approx(0)
-    assert claims.best_by(DISGUST, HAPPY, counts) == pytest.approx(0)
+    assert claims.recall_lead(claims.REST, counts) == pytest.approx(0)
+    assert claims.recall_lead([DISGUST, HAPPY], counts) == pytest.approx(0)
 
 
 def judged(counts, tests=12):

@@ -19,6 +19,10 @@ def test_wilson_interval_of_8_in_10():
 def test_prose_gives_share_interval_and_n():
     assert f"{metrics.proportion(8, 10)}" == "80.0% [49.0, 94.3; n = 10]"
     assert str(Interval(0.125, 0.091, 0.159, signed=True)) == "+12.5 points [9.1, 15.9]"
+    assert f"{metrics.proportion(8, 10):short}" == "80.0% [49.0, 94.3]"
+    assert f"{Interval(0.125, -0.091, 0.159, signed=True):cell}" == "+12.5 [-9.1, 15.9]"
+    with pytest.raises(ValueError, match=r"no format '\.1%': say short, cell or nothing"):
+        format(metrics.proportion(8, 10), ".1%")
 
 
 def test_confusion_has_true_rows_and_predicted_columns():

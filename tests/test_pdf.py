@@ -23,8 +23,8 @@ from press.chapters import BuildError
 FACTS = {
     "data": "three drawn <faces>",
     "profile": "smoke",
-    "device": "an abacus",
-    "date": "2018-05-01",
+    "trained on": "an abacus",
+    "printed on": "2018-05-01",
 }
 HEADINGS = [  # level, title
     (1, "The “whole” story"),
@@ -193,7 +193,8 @@ def test_every_page_but_the_title_has_its_number_and_something_else(printed):
 def test_title_page_says_data_profile_device_and_date(printed):
     first = texts(printed[1])[0]
     assert "Two <chapters>" in first
-    for fact in FACTS.values():
+    for name, fact in FACTS.items():
+        assert name in first
         assert fact in first
 
 
@@ -397,11 +398,11 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
 
     def fake(source, target, facts):
         assert source == [f"{name}.ipynb" for name in chapters.ORDER]
-        assert facts | {"date": ""} == {
+        assert facts | {"printed on": ""} == {
             "data": "test faces, n = 300",
             "profile": "smoke",
-            "device": "an abacus",
-            "date": "",
+            "trained on": "an abacus",
+            "printed on": "",
         }
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(bytes(1_250_000))
