@@ -11,7 +11,8 @@ from hw3.disk import stderr_to
 NOTES = ("I0000 ", "WARNING: All log messages before absl::", "To enable the following instr")
 _hidden = NOTES if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else ()
 _code = f"import sys; sys.stderr.writelines(n for n in sys.stdin if not n.startswith({_hidden}))"
-_passing = subprocess.Popen([sys.executable, "-ISc", _code], stdin=subprocess.PIPE)
+_options = {"stdin": subprocess.PIPE, "start_new_session": True}  # where no Ctrl-C reaches it
+_passing = subprocess.Popen([sys.executable, "-ISc", _code], **_options)
 with _passing, stderr_to(_passing.stdin):
     import keras
     from keras import layers, ops  # noqa: F401  for those who import them from here
