@@ -179,14 +179,21 @@ def record(counts: dict, by_kind: dict[str, np.ndarray], part: np.ndarray) -> No
 
 
 def recorded_copies() -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
-    """Return what `record` wrote, in the order of fer2013.csv: counts, families by kind, part."""
-    with np.load(FOLDER / "leaks.npz", allow_pickle=False) as saved:
-        part, by_kind = saved["part"], {}
-        for kind in ("identical", "near"):
-            # a picture that is alone has a number of its own
-            by_kind[kind] = len(part) + np.arange(len(part))
-            by_kind[kind][saved[f"{kind}/rows"]] = saved[f"{kind}/family"]
-    return json.loads((FOLDER / "counts.json").read_text()), by_kind, part
+    """Return what `record` wrote, in the order of fer2013.csv: counts, families by kind, part.
+
+    Raises ValueError where it is damaged.
+    """
+    try:
+        counts = json.loads((FOLDER / "counts.json").read_text())
+        with np.load(FOLDER / "leaks.npz", allow_pickle=False) as saved:
+            part, by_kind = saved["part"], {}
+            for kind in ("identical", "near"):
+                # a picture that is alone has a number of its own
+                by_kind[kind] = len(part) + np.arange(len(part))
+                by_kind[kind][saved[f"{kind}/rows"]] = saved[f"{kind}/family"]
+    except Exception as error:  # whatever json, NumPy and zip's checksums raise for odd bytes
+        raise ValueError(f"results/audit is damaged: {error}: take it anew from git") from error
+    return counts, by_kind, part
 
 
 def recount(data: faces.Faces, write: bool = False) -> None:

@@ -15,12 +15,11 @@ from pathlib import Path
 from time import perf_counter
 from unittest import mock
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 
 from hw3 import complexity, faces, machine, models, recipes, runs, train
+from hw3.backend import keras, ops
 from hw3.complexity import seconds
 from hw3.disk import ROOT, write_atomically
 

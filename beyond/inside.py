@@ -10,10 +10,8 @@ import json
 from collections.abc import Callable
 from itertools import cycle, permutations
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import Bbox
@@ -21,6 +19,7 @@ from scipy import ndimage
 
 from beyond import claims
 from hw3 import metrics, pca, runs, train, weights
+from hw3.backend import keras, ops
 from hw3.disk import ROOT, digest, write_atomically
 from hw3.faces import EMOTIONS, SIDE
 from hw3.figures import labeled, panels

@@ -3,7 +3,7 @@
 Read it along the way of the data: sources/ (files, drawn faces), faces, recipes, models, train,
 runs, metrics, figures, show (what pages get). trained: a run from disk, else from a training;
 weights: a trained network. complexity and pca answer questions 4 and 5, original is what we compare
-with; machine, disk, commands and __main__ serve all. KERAS_BACKEND names what Keras 3 runs on.
+with; backend (Keras), machine, disk, commands and __main__ serve all. KERAS_BACKEND names Keras's.
 """
 
 import os

@@ -3,10 +3,11 @@
 import errno
 import os
 import sys
+import time
 from argparse import ArgumentParser, ArgumentTypeError
 from importlib.util import find_spec
 
-from hw3 import recipes
+from hw3 import recipes, runs
 from hw3.disk import build_dir
 
 
@@ -59,6 +60,7 @@ class Commands:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="backslashreplace")  # names of files may be of any letters
         options = self.top.parse_args(arguments)
+        began = time.time() - 1  # a disk's clock may be behind
         try:
             check_backend()
             options.run(options)
@@ -67,11 +69,13 @@ class Commands:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(options.run.__name__ not in ("results", "data"))  # others may be half done
         except KeyboardInterrupt:
-            sys.exit("hw3: interrupted; start it again to go on")
+            kept = ", ".join(["finished chapters and trainings", *runs.unfinished(began)])
+            fresh = " without --fresh (FRESH=yes)" if getattr(options, "fresh", False) else ""
+            sys.exit(f"hw3: interrupted; kept: {kept}; start it again{fresh} to go on")
         except (ValueError, RuntimeError, OSError, ImportError) as error:
             text = str(error)
             if isinstance(error, OSError) and error.errno:  # libraries wrap it in many words
-                where = error.filename or f"while writing to {build_dir()}"
+                where = error.filename or f"while printing, or writing to {build_dir()}"
                 todo = NO_ROOM.get(error.errno, "check the path and its permissions")
                 text = f"{os.strerror(error.errno)}: {where}; {todo}"
             sys.exit(text if "\n" in text else f"hw3: {text}")

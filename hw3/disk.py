@@ -45,6 +45,18 @@ def digest(*contents: bytes) -> str:
 
 
 @contextlib.contextmanager
+def stderr_to(file) -> Iterator[None]:
+    """Send into an open file what this process, and those that it starts, write to stderr."""
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on path; a second process says so and waits for the first's end."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,21 +6,12 @@ and sizes: the original report of 2018, questions 1 and 2. The residual dense ne
 """
 
 import math
-import os
 
-import keras
 import numpy as np
-from keras import layers, ops
 
+from hw3.backend import keras, layers, ops
 from hw3.sources.fer2013 import N_CLASSES, SIDE
 
-# a person's keras.json and variables may say otherwise, where Keras was imported before hw3
-if keras.backend.backend() != os.environ["KERAS_BACKEND"]:
-    raise ImportError("Keras was imported before hw3, on another backend: import hw3 first")
-_settings = {"image_data_format": "channels_last", "floatx": "float32", "dtype_policy": "float32"}
-_settings |= {"epsilon": 1e-7, "max_epochs": None, "max_steps_per_epoch": None}
-for _name, _value in _settings.items():
-    getattr(keras.config, f"set_{_name}")(_value)
 SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block

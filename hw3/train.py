@@ -5,15 +5,14 @@ import functools
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import layers, ops
 from scipy.special import log_softmax
 
 from hw3 import machine
+from hw3.backend import keras, layers, ops
 from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError, identical
 from hw3.models import NETWORKS, Distortion, Stored
@@ -41,10 +40,12 @@ def train(
     history, seconds = resume(path, job.model)
     if recipe.first_step and not seconds:
         oversized_step(job)
-    bar, saved = progress(verbose), time.perf_counter()
+    if verbose:  # the build shows such lines, up to a semicolon, while it runs
+        print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
+    saved = time.perf_counter()
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
-        reached = fit_epoch(job, epoch, bar) | judge(job)
+        reached = fit_epoch(job, epoch) | judge(job)
         both = reached["loss"] + reached["val_loss"]
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
@@ -54,7 +55,9 @@ def train(
         seconds.append(time.perf_counter() - start)
         if verbose:
             accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
-            print(f"held-out accuracy {accuracy:.4f}, {speed:,.0f} images/s", flush=True)
+            left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
+            said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
+            print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
         if path and time.perf_counter() - saved >= SAVE_EVERY:
             save_state(path, job.model, history, seconds)
             saved = time.perf_counter()
@@ -88,25 +91,17 @@ class Job:
             self.model.optimizer.build(self.model.trainable_variables)
 
 
-def fit_epoch(job: Job, epoch: int, bar: int) -> dict[str, float]:
+def fit_epoch(job: Job, epoch: int) -> dict[str, float]:
     """Fit whole batches in this epoch's order; return the means of "loss" and "accuracy"."""
     rng = np.random.default_rng((job.recipe.seed, epoch))
     rows = rng.permutation(job.learn)[: job.steps * job.batch].astype(np.int32)
     host, count = hosts()  # each passes its part of every batch
     mine = rows.reshape(-1, count, job.batch // count)[:, host].ravel()
-    options = {"initial_epoch": epoch, "epochs": job.recipe.epochs, "verbose": bar}
-    options |= feed(job.batch // count, mine, job.one_hot[mine])
+    given = feed(job.batch // count, mine, job.one_hot[mine])
     with job.devices():
-        means = job.model.fit(shuffle=False, callbacks=[OneEpoch()], **options).history
+        means = job.model.fit(shuffle=False, verbose=0, **given).history
     job.network.set_weights(job.fitted.get_weights())
     return {key: float(values[-1]) for key, values in means.items()}
-
-
-class OneEpoch(keras.callbacks.Callback):
-    """Ends fit() after an epoch, though it is told of all, so that its bar counts them."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model.stop_training = True
 
 
 def judge(job: Job) -> dict[str, float]:
@@ -244,12 +239,6 @@ def oversized_step(job: Job) -> None:
     job.model.optimizer.learning_rate = job.recipe.first_step
     job.model.fit(**feed(job.batch, rows, job.one_hot[rows]), shuffle=False, verbose=0)
     job.model.optimizer.learning_rate = job.recipe.learning_rate
-
-
-def progress(verbose: int) -> int:
-    """Return Keras's verbose: a moving bar (1) only for a person who watches a slow training."""
-    watched = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return 2 if verbose and (machine.accelerators() or not watched) else verbose
 
 
 def feed(size: int, *arrays: np.ndarray) -> dict:

@@ -76,4 +76,5 @@ def _small() -> tuple[dict, dict[str, np.ndarray]]:
         with np.load(SMALL, allow_pickle=False) as saved:
             return json.loads(str(saved["about"])), dict(saved)
     except Exception as error:
-        raise ValueError(f"the weights in {place} are damaged: {error}") from error
+        problem = f"the weights in {place} are damaged: {error}"
+        raise ValueError(f"{problem}: take them anew from git") from error

@@ -21,8 +21,8 @@ from pathlib import Path
 import yaml
 
 from hw3 import faces
-from hw3.disk import ROOT, build_dir, digest, locked, write_atomically
-from press import chapters, translate, values
+from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
+from press import chapters, progress, translate, values
 from press.chapters import BuildError
 
 # The homework's chapters, which train and time, run alone, and those that show the trained networks
@@ -72,14 +72,19 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
         whole = all((build_dir() / "demo" / file).exists() for file in BESIDE.get(name, ()))
         if fresh or not whole or chapters.executed_key(targets[name]) != key:
             due[name] = (chapter, targets[name], parameters, key, used.name)
+    shutil.rmtree(build_dir() / "doing", ignore_errors=True)  # of a build that was broken off
     with workers(min(AT_ONCE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
-            started = {n: pool.submit(run_chapter, *due[n]) for n in group if n in due}
+            started = {}
             for name in group:
                 place = f"[{RUNNING_ORDER.index(name) + 1}/{len(RUNNING_ORDER)}]"
-                print(f"{place} {name + '.ipynb':17}", end=" ", flush=True)
-                took = f"{started[name].result():5.0f} s" if name in started else "unchanged"
-                print(took, flush=True)
+                place = f"{place} {name + '.ipynb':17}"
+                if name in due:
+                    started[name] = place, pool.submit(run_chapter, *due[name])
+                else:
+                    print(f"{place} unchanged", flush=True)
+            for place, seconds in progress.follow(started):
+                print(f"{place} {seconds:5.0f} s", flush=True)
     return list(targets.values())
 
 
@@ -97,11 +102,13 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     notebook = nbformat.read(chapter, as_version=4)
     failed = target.with_suffix(".failed.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
+    build_dir().mkdir(parents=True, exist_ok=True)
     numbers = {cell.id: number for number, cell in enumerate(notebook.cells, 1)}
     values.ask(notebook)
     options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT / "book"}
+    options |= progress.tell(chapter.stem, len(notebook.cells) + 1)  # one of the parameters
     try:
-        with quiet(build_dir() / "kernels.log"):
+        with open(build_dir() / "kernels.log", "ab") as log, stderr_to(log):
             papermill.execute_notebook(notebook, failed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         ran = nbformat.read(failed, as_version=4)
@@ -152,20 +159,6 @@ def tidy(notebook, data: str | None) -> None:
             cell.id = "injected-parameters"  # papermill gives it another one each time
             if data:
                 cell.source = cell.source.replace(data, Path(data).name)
-
-
-@contextlib.contextmanager
-def quiet(log: Path):
-    """Send what this process and the kernels that it starts write to stderr into a log file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    kept = os.dup(2)
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextlib.contextmanager

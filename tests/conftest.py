@@ -108,7 +108,8 @@ ALONE = """
 import fcntl, os, socket, struct, sys
 with socket.socket() as s:
     fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x41))
-assert [name for _, name in socket.if_nameindex()] == ["lo"]
+if [name for _, name in socket.if_nameindex()] != ["lo"]:  # no assert, which PYTHONOPTIMIZE drops
+    sys.exit("there is a network")
 os.execvp("unshare", ["unshare", "--user", "--map-user=1000", "--map-group=1000", *sys.argv[1:]])
 """
 ISOLATE = ["unshare", "--map-root-user", "--net", sys.executable, "-c", ALONE]
@@ -140,7 +141,16 @@ HOSTILE = {
     "start.py": "sum = len\n",
     "kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "3", "language": "python"}',
     "packages/hw3/__init__.py": "raise SystemExit('another hw3')\n",
+    ".jupyter/jupyter_nbconvert_config.py": "c.NbConvertApp.export_format = 'pdf'\n"
+    "c.ExecutePreprocessor.timeout = 1\n",
+    ".jupyter/jupyter_nbclient_config.py": "c.NotebookClient.timeout = 1\n",
 }
+# And their variables; not TF_ and XLA_ ones, which change numbers on purpose and are in the keys.
+VARIABLES = dict.fromkeys(("MPLBACKEND", "PLOTLY_RENDERER"), "theirs")
+VARIABLES |= {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "SCIPY_ARRAY_API": "1"}
+VARIABLES |= {"PANDAS_FUTURE_INFER_STRING": "1", "JUPYTER_PREFER_ENV_PATH": "0"}
+VARIABLES |= {"SOURCE_DATE_EPOCH": "315532800"}
+VARIABLES |= {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"}
 
 
 def hostile(home):
@@ -153,15 +163,16 @@ def hostile(home):
         "JUPYTER_PATH": ".",
         "PYTHONPATH": "packages",
         "PYTHONSTARTUP": "start.py",
+        "MATPLOTLIBRC": ".config/matplotlib/matplotlibrc",
+        "KERAS_HOME": ".keras",
+        "IPYTHONDIR": ".ipython",
     }
-    env = {name: str(home / path) for name, path in paths.items()}
-    env |= dict.fromkeys(("MPLBACKEND", "PLOTLY_RENDERER"), "theirs") | {"KERAS_MAX_EPOCHS": "1"}
-    return env | {"JUPYTER_PREFER_ENV_PATH": "0", "SOURCE_DATE_EPOCH": "315532800"}
+    return VARIABLES | {name: str(home / path) for name, path in paths.items()}
 
 
 def make(place):
     odd = ("HW3_DATA", "HW3_BUILD", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING")
-    odd += ("DOCUTILSCONFIG", "IPYTHONDIR", "KERAS_HOME", "MATPLOTLIBRC", "XDG_CONFIG_HOME")
+    odd += ("DOCUTILSCONFIG", "JUPYTER_CONFIG_DIR", "XDG_CONFIG_HOME")
     env = {k: v for k, v in os.environ.items() if k not in odd} | {"LANG": "C"}
     env |= hostile(place.parent / "home")
     command = [*ISOLATE * CAN_ISOLATE, sys.executable, "-c", BUILD]

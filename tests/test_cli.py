@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ import pytest
 from PIL import Image
 
 from beyond import __main__ as beyond
+from beyond import audit
 from hw3 import __main__ as cli
 from hw3 import commands, faces, models, runs, trained, weights
-from hw3.disk import ROOT
+from hw3.disk import ROOT, locked
 from hw3.recipes import recipe
 from hw3.sources import download, layouts
 from press import __main__ as press
@@ -508,3 +510,120 @@ def test_a_full_or_read_only_disk_is_one_line_and_leaves_nothing_half_written(
     assert all(path.endswith(".lock") or "/cache/" in path for path in left), (
         "a run that is not whole"
     )
+
+
+def alone(*arguments, code="from hw3.__main__ import main; main()", **variables):
+    """Start a command as a person does who has set nothing for TensorFlow."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TF_")} | variables
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env=env, cwd=ROOT, text=True, **pipes)
+
+
+TINY = ("dnn", "--profile", "smoke", "--set", "epochs=2")
+
+
+@pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "tensorflow", reason="of TensorFlow's own notes")
+def test_commands_say_nothing_of_how_tensorflow_starts_but_what_else_it_says(tmp_path):
+    data = "--data", write_train(tmp_path / "train.csv")
+    Image.new("L", (48, 48), 100).save(tmp_path / "face.png")
+    for arguments in (
+        ("train", *TINY, *data),
+        ("evaluate", *TINY, *data),
+        ("predict", tmp_path / "face.png"),
+    ):
+        command = alone(*arguments)
+        _, err = command.communicate()
+        assert (command.returncode, err) == (0, "")
+    died = "import os; os.write(2, b'F0000 no AVX\\nI0000 hello\\n'); os.abort()"
+    (tmp_path / "tensorflow.py").write_text(died)
+    load = "import sys; sys.path.insert(0, sys.argv[1]); from hw3 import train"
+    command = alone(tmp_path, code=load)
+    assert command.communicate()[1] == "F0000 no AVX\n"
+    assert command.returncode < 0
+    assert "I0000" in alone(tmp_path, code=load, TF_CPP_MIN_LOG_LEVEL="0").communicate()[1]
+
+
+STEADY = "from hw3 import train; train.SAVE_EVERY = 0; from hw3.__main__ import main; "
+STEADY += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_a_training_that_is_interrupted_says_what_is_kept_and_goes_on_from_there(tmp_path, fresh):
+    training = "train", *TINY[:3], "--set", "epochs=1000", "--data", write_train(tmp_path / "t.csv")
+    command = alone(*training, *fresh, code=STEADY)
+    while not command.stdout.readline().startswith("epoch 3 of 1000, held-out accuracy "):
+        assert command.poll() is None
+    command.send_signal(signal.SIGINT)
+    _, line = command.communicate()
+    again = " without --fresh (FRESH=yes)" if fresh else ""
+    kept = r"hw3: interrupted; kept: finished chapters and trainings, dnn-smoke up to epoch (\d+); "
+    epoch = int(re.fullmatch(kept + re.escape(f"start it again{again} to go on\n"), line)[1])
+    assert epoch >= 2, "it may have been told while it saved the third"
+    command = alone(*training, code=STEADY)
+    assert command.stdout.readline() == f"epoch {epoch} of 1000, dnn\n"
+    command.kill()
+    command.communicate()
+
+
+def test_an_interrupted_build_names_only_trainings_of_its_own(tmp_path, capsys, monkeypatch):
+    place = tmp_path / "_build" / "runs"
+    place.mkdir(parents=True)
+    for name in ("cnn-full-old", "dnn-full-new", "dnn-full-done"):
+        (place / f"{name}.lock").touch()
+        np.savez(place / f"{name}.checkpoint.npz", seconds=np.ones(7))
+    (place / "dnn-full-done.checkpoint.npz").unlink()
+    for lock in place.glob("*.lock"):
+        os.utime(lock, (1, 1))
+
+    def build_book(*options):
+        for name in ("new", "done"):
+            with locked(place / f"dnn-full-{name}.lock"):
+                pass
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "build", build_book)
+    kept = "kept: finished chapters and trainings, dnn-full up to epoch 7"
+    assert fails(capsys, "book") == f"hw3: interrupted; {kept}; start it again to go on"
+
+
+def test_hosts_without_a_number_or_jax_are_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    assert "KERAS_DISTRIBUTION_PROCESS_ID on each" in fails(capsys, "train", "dnn")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "0")
+    assert "set KERAS_BACKEND=jax" in fails(capsys, "record", "modern-cnn")
+
+
+def test_damaged_records_say_what_to_do(tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(runs.RECORDED / "clipped-dnn", tmp_path / "clipped-dnn")
+    monkeypatch.setattr(runs, "RECORDED", tmp_path)
+    for name in ("run.json", "predictions.npz", "history.csv"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:100])
+        line = fails(capsys, "results")
+        assert "the run in clipped-dnn is damaged" in line
+        assert line.endswith("take it anew from git")
+        (folder / name).write_bytes(whole)
+    monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
+    (tmp_path / "cnn.npz").write_bytes(b"PK")
+    Image.new("L", (48, 48), 100).save(tmp_path / "face.png")
+    line = fails(capsys, "predict", tmp_path / "face.png")
+    assert line.endswith("take them anew from git")
+    monkeypatch.setattr(audit, "FOLDER", tmp_path)
+    for counts, leaks in ((b"{}", b"PK"), (b"{", (ROOT / "results/audit/leaks.npz").read_bytes())):
+        (tmp_path / "counts.json").write_bytes(counts)
+        (tmp_path / "leaks.npz").write_bytes(leaks)
+        with pytest.raises(ValueError, match=r"^results/audit is damaged: .*: take it"):
+            audit.recorded_copies()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_a_full_disk_behind_the_output_is_not_taken_for_the_builds(tmp_path):
+    data = write_train(tmp_path / "train.csv")
+    command = [sys.executable, "-m", "hw3", "data", "--data", data]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    said = "hw3: No space left on device: while printing, or writing to .*\n"
+    assert re.fullmatch(said, done.stderr)

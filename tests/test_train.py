@@ -305,8 +305,10 @@ def test_the_larger_batches_of_a_gpu_predict_the_same(monkeypatch):
 def test_dnn_run_describes_itself(few, loss, capsys):
     run, network = train.train("dnn", few, replace(TINY, loss=loss))
     said = capsys.readouterr().out.splitlines()
-    assert [line for line in said if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
-    assert len(said) == 6, "in a file no bar moves"
+    assert [line.partition(", ")[0] for line in said] == [f"epoch {i} of 2" for i in range(3)]
+    assert said[0].endswith(", dnn")
+    reached = f"held-out accuracy {run.history['val_accuracy'][-1]:.4f}, 0:00:00 left; loss "
+    assert said[2].split(", ", 1)[1].startswith(reached + f"{run.history['loss'][-1]:.4f}, ")
     assert {k: len(v) for k, v in run.history.items()} == dict.fromkeys(
         ("loss", "accuracy", "val_loss", "val_accuracy"), 2
     )
