@@ -679,6 +679,14 @@ def test_no_button_of_a_plot_sends_it_to_another_host(html, browser):
         assert [name for name in buttons if re.search("(?i)share|cloud|studio", name)] == []
 
 
+def test_chapter_4_answers_all_three_parts_on_its_first_screen(html, browser):
+    with opened(browser, html / "book" / "complexity.html") as (tab, _):
+        tab.set_viewport_size(WIDE)
+        for part in ("table", "[id$=eq-time]", "[id$=eq-space]"):
+            box = tab.locator(f"article {part}").first.bounding_box()
+            assert 0 < box["y"] < box["y"] + box["height"] < WIDE["height"], part
+
+
 def test_calculator_shows_its_first_layer_without_scripts(html, browser):
     path = html / "book" / "complexity.html"
     scriptless = browser.new_context(java_script_enabled=False).new_page()

@@ -4,14 +4,16 @@ A chapter writes plainly what the recorded runs and the worked examples show; ea
 a test here that computes it and names it. Where one fails, somebody rewrites the sentence.
 """
 
+import nbformat
 import numpy as np
 import pytest
 from prose import measure
+from sklearn.decomposition import PCA
 
-from hw3 import original, pca
+from hw3 import complexity, models, original, pca
 from hw3.disk import ROOT
 
-CONVERTED = ("pca",)  # the others follow
+CONVERTED = ("complexity", "pca")  # the others follow
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -23,7 +25,79 @@ def test_no_sentence_stands_in_a_code_cell_and_cells_are_short(name):
     assert functions == []
 
 
+# Chapter 4. Its one slip of the original and the seven convolutions are in test_complexity.py.
+
+
+def test_the_answer_to_c_stands_before_the_first_section():  # Answer
+    cells = nbformat.read(ROOT / "book" / "complexity.ipynb", as_version=4).cells
+    before = "\n".join(cell.source for cell in cells).partition("## 4.1")[0]
+    assert r"$$ T = O\!\left( \sum_{i=1}^{l} m_i^2\, C_i\, C_{i-1}\, k_i^2 \right)" in before
+    assert '"parameters", "multiplications", "additions"' in before
+
+
+def test_formula_check_and_original_agree_in_all_six_numbers():  # 4.2
+    value, random = np.ones((8, 8, 5)), np.random.default_rng(0)
+    for name, layer in complexity.LAYERS.items():
+        n, k, c_in, c_out, s = layer.values()
+        kernels = random.standard_normal((k, k, c_in, c_out))
+        assert value.shape == (n, n, c_in)
+        value, counted = complexity.counting_convolution(value, kernels, np.zeros(c_out), s=s)
+        counted["parameters"] = kernels.size + c_out
+        cost = vars(complexity.convolution_cost(**layer))
+        for quantity in ("parameters", "multiplications", "additions"):
+            assert cost[quantity] == counted[quantity] == original.COMPLEXITY[name][quantity]
+
+
+def test_the_original_is_exact_for_layer_a_and_a_bound_for_layer_b():  # 4.3
+    over = {}
+    for name, layer in complexity.LAYERS.items():
+        cost = complexity.convolution_cost(**layer)
+        over[name] = complexity.operation_bound(**layer) - cost.multiplications - cost.additions
+    assert over["A"] == 0
+    assert over["B"] > 0
+
+
+def test_two_and_minus_one_may_go_but_leave_x_squared_not_m_squared():  # 4.3
+    for n, k, p, s, c_in in np.ndindex(9, 5, 3, 4, 3):
+        n, k, s, c_in = n + 1, k + 1, s + 1, c_in + 1
+        if n + 2 * p < k:
+            with pytest.raises(ValueError, match="k must be at most n"):
+                complexity.output_size(n, k, p, s)
+            continue
+        m, x = complexity.output_size(n, k, p, s), (n + 2 * p - k + s) / s
+        bound, window = complexity.operation_bound(n, k, c_in, 1, p, s), c_in * k**2
+        assert window * x**2 <= bound < 2 * window * x**2
+        assert m == np.floor(x)
+        assert m <= x < 2 * m
+
+
+def test_dense1_holds_most_parameters_and_four_convolutions_do_equal_work():  # 4.4
+    table = complexity.layer_table(models.cnn()).set_index("layer")
+    share = table[["parameters", "multiply-adds"]] / table[["parameters", "multiply-adds"]].sum()
+    assert share["parameters"].idxmax() == "dense1"
+    assert share.loc["dense1", "parameters"] > 0.5 > 0.05 > share.loc["dense1", "multiply-adds"]
+    most = table["multiply-adds"] == table["multiply-adds"].max()
+    assert list(table.index[most]) == ["conv1_2", "conv1_3", "conv2_2", "conv3_2"]
+
+
 # Chapter 5.
+
+
+def test_scikit_learn_and_the_svd_agree_with_the_hand_calculation():  # 5.10
+    x, n = pca.SAMPLES, len(pca.SAMPLES)
+    values, axes = pca.principal_axes(pca.covariance(x))
+    full = PCA(3).fit(x)
+    _, s, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    for variances, found in (
+        (full.explained_variance_ * (n - 1) / n, full.components_),
+        (s**2 / n, vt),
+    ):
+        found = pca.align(found, axes)
+        assert np.abs(variances - values).max() < 1e-12
+        assert np.abs(found - axes).max() < 1e-12
+        back = pca.reconstruct(x, found)
+        assert np.abs(back - pca.reconstruct(x, axes)).max() < 1e-12
+        assert np.abs(pca.components(x, found) - pca.components(x, axes)).max() < 1e-12
 
 
 def test_none_of_the_slips_is_among_the_errors():  # 5.9
