@@ -143,13 +143,31 @@ OBSERVATIONS = {
 # The statistics of the other sampled claims
 
 
-def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> Interval:
-    """Return training accuracy minus accuracy on a part minus MARGIN: positive if a run overfits.
+def ended(history: dict[str, list[float]], n: int, name: str = "accuracy") -> tuple[int, int]:
+    """Return how many of n images the last epoch of a history had right, and n.
 
-    Training accuracy is the last epoch's, on distorted images and while the weights change.
+    "accuracy" is that in training, on distorted images and while the weights change.
     """
-    trained = round(run.history["accuracy"][-1] * run.trained_on), run.trained_on
-    return metrics.unpaired(trained, run.hits(part), level) - MARGIN
+    return round(history[name][-1] * n), n
+
+
+def excess_gap(run: Run, part: str = "held-out", level: float = 0.95) -> Interval:
+    """Return training accuracy minus that on a part minus MARGIN: positive if a run overfits."""
+    return metrics.unpaired(ended(run.history, run.trained_on), run.hits(part), level) - MARGIN
+
+
+def outcome(run: Run, part: str = "held-out") -> str:
+    """Return "collapsed", "has learned nothing yet", "overfits" or "does not overfit", by a part.
+
+    Collapsed is one answer for all its images, with more than twice the held-out loss of an even
+    guess; something is learned if the accuracy lies above the share of the most frequent label.
+    """
+    labels, predicted = run.predicted(part)
+    if len(np.unique(predicted)) == 1 and run.history["val_loss"][-1] > 2 * np.log(N_CLASSES):
+        return "collapsed"
+    if metrics.accuracy(run, part).lies(np.bincount(labels).max() / len(labels)) != "above":
+        return "has learned nothing yet"
+    return "overfits" if excess_gap(run, part).low > 0 else "does not overfit"
 
 
 def _gap_by_loss(loss, evidence, level):
@@ -158,9 +176,8 @@ def _gap_by_loss(loss, evidence, level):
 
 def _gap_of_log(evidence, level):
     log = original.history("dnn")
-    trained = round(log["accuracy"][-1] * original.TRAINED_ON), original.TRAINED_ON
-    held_out = round(log["val_accuracy"][-1] * original.HELD_OUT), original.HELD_OUT
-    return metrics.unpaired(trained, held_out, level) - MARGIN
+    held_out = ended(log, original.HELD_OUT, "val_accuracy")
+    return metrics.unpaired(ended(log, original.TRAINED_ON), held_out, level) - MARGIN
 
 
 def _above_least(evidence, level):

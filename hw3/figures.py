@@ -150,20 +150,6 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interact
     return show.Interactive(figure, label, note)
 
 
-def lines(frame: pd.DataFrame, xlabel: str, ylabel: str, ax=None) -> Figure:
-    """Draw each column of a data frame as a line against its index."""
-    ax, ends = ax or panels(2.6)[1], frame.iloc[[0, -1]]
-    for name, dashes in zip(frame, ("-", "--", ":", "-."), strict=False):
-        ax.plot(frame.index, frame[name], dashes, label=name)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend()
-    changes = "; ".join(f"{name} from {a:.2g} to {b:.2g}" for name, (a, b) in ends.items())
-    label = (
-        f"{ylabel} against {xlabel}, from {ends.index[0]:.3g} to {ends.index[1]:.3g}: {changes}."
-    )
-    return labeled(ax.figure, label)
-
-
 def intervals(rows, value, low, high, label, note="", level=0.95, points=False, ax=None) -> Figure:
     """Draw a line for each row of a data frame: a dot at its value, a bar over its interval.
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from beyond import audit, claims
 from beyond.claims import Claim, Evidence
-from hw3 import faces, metrics, original, pca
+from hw3 import faces, metrics, original, pca, runs
 from hw3.disk import ROOT
 from hw3.faces import DISGUST, FEAR, HAPPY, SAD
 from hw3.metrics import Interval
@@ -67,6 +67,32 @@ def test_the_original_log_shows_no_overfitting():
     assert row["verdict"] == "does not hold"
     assert row["value"] == pytest.approx(gap - claims.MARGIN, abs=4e-4)
     assert not row["rerun"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "right", "loss", "expected"),
+    [
+        (0.14, 0, 13.88, "collapsed"),  # the first emotion for all
+        (0.40, 0, 1.8, "has learned nothing yet"),
+        (0.22, -20, 2.9, "has learned nothing yet"),
+        (0.90, 20, 1.8, "has learned nothing yet"),  # within chance of one answer for all
+        (0.90, 300, 1.8, "overfits"),
+        (0.72, 300, 1.8, "does not overfit"),
+        (0.90, 300, 13.88, "overfits"),  # a large loss alone is no collapse
+    ],
+)
+def test_the_outcome_of_a_training(trained, right, loss, expected):
+    """400 of 1,000 images are of the first emotion, which all others but some are taken for."""
+    labels, predicted = np.repeat([0, 1], [400, 600]), np.zeros(1000, int)
+    labels[750:] = 2  # no other emotion is as frequent
+    predicted[400 : 400 + max(right, 0)] = 1
+    predicted[: max(-right, 0)] = 1
+    made = runs.Run(
+        network="dnn", recipe=None, data="", fingerprint="", trained_on=1000, versions={},
+        history={"accuracy": [0.1, trained], "val_loss": [1.0, loss]}, device="", seconds=0,
+        predictions={"new": (None, labels, np.eye(7)[predicted])}, epoch_seconds=[], date="",
+    )  # fmt: skip
+    assert claims.outcome(made, "new") == expected
 
 
 @pytest.mark.parametrize(

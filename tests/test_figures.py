@@ -135,11 +135,9 @@ def test_words_from_outside_are_text_in_the_page():
     assert "<script>note" not in page
 
 
-def test_lines_and_intervals_stand_side_by_side_on_axes_that_are_given():
-    figure, (left, right) = figures.panels(3, 1, 2)
+def test_intervals_stand_on_axes_that_are_given():
+    figure, (_, right) = figures.panels(3, 1, 2)
     table = pd.DataFrame({"share": [0.5, 0.3], "low": [0.4, 0.2], "high": [0.6, 0.4]}, ["a", "b"])
-    assert figures.lines(table.set_axis([1, 10]), "n", "share", ax=left) is figure
     assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
-    assert [list(line.get_ydata()) for line in left.lines] == table.T.to_numpy().tolist()
     assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
     assert "highest is a with 50.0% [40.0, 60.0]" in figure.get_label()

@@ -10,10 +10,11 @@ import pytest
 from prose import measure
 from sklearn.decomposition import PCA
 
-from hw3 import complexity, models, original, pca
+from beyond import claims
+from hw3 import complexity, metrics, models, original, pca, runs, train
 from hw3.disk import ROOT
 
-CONVERTED = ("complexity", "pca")  # the others follow
+CONVERTED = ("complexity", "dnn", "pca")  # the others follow
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -23,6 +24,83 @@ def test_no_sentence_stands_in_a_code_cell_and_cells_are_short(name):
     assert markdown > 150
     assert longest <= 12
     assert functions == []
+
+
+# Chapter 2. What it shows: the recorded runs, the one chosen by PublicTest first.
+
+
+@pytest.fixture(scope="module")
+def dense():
+    names = {"stable": "original-dnn", "clipped": "clipped-dnn", "residual": "modern-dnn"}
+    return {name: runs.recorded(recorded) for name, recorded in names.items()}
+
+
+@pytest.fixture(scope="module")
+def cnn():
+    return runs.recorded("original-cnn")[0]
+
+
+def ahead(first, second, part="PrivateTest"):
+    labels, answers = first.predicted(part)
+    return metrics.difference(labels, answers, second.predicted(part)[1])
+
+
+def test_the_convolutional_network_leads_the_dense_one(cnn, dense):  # Answer, Recorded
+    best = dense["stable"][0]
+    assert f"{metrics.accuracy(cnn, 'PrivateTest')}" == "68.3% [66.7, 69.8; n = 3,589]"
+    assert f"{metrics.accuracy(best, 'PrivateTest')}" == "39.3% [37.7, 40.9; n = 3,589]"
+    assert f"{ahead(cnn, best)}" == "+29.0 points [27.1, 30.8]"
+    assert ahead(cnn, dense["residual"][0]).low > 0, "still less than the convolutional one"
+    assert ahead(claims.with_new(cnn), claims.with_new(best), claims.NEW).low > 0, "still leads"
+
+
+def test_both_were_trained_by_one_recipe(cnn, dense):  # Answer, Recorded
+    a, b = vars(cnn.recipe), vars(dense["stable"][0].recipe)
+    assert (a["name"], a["epochs"], a["loss"]) == ("original", 200, "stable")
+    assert {field for field in a if a[field] != b[field]} == {"dtype", "seed"}
+    assert (a["dtype"], b["dtype"]) == ("mixed_bfloat16", "float32"), "computed with 16 bits"
+
+
+def test_both_have_as_many_parameters():  # Answer
+    assert models.dnn().count_params() == pytest.approx(models.cnn().count_params(), rel=0.001)
+    assert models.residual_dnn().count_params() == pytest.approx(6_036_839, rel=0.005)
+
+
+def test_the_dense_network_shown_is_the_best_of_three(dense):  # Answer, Recorded
+    by_part = [
+        [run.hits(part)[0] for run in dense["stable"]] for part in ("PublicTest", "PrivateTest")
+    ]
+    assert [len(hits) for hits in by_part] == [3, 3]
+    assert [int(np.argmax(hits)) for hits in by_part] == [0, 0]
+
+
+def test_what_became_of_each_training(dense):  # Answer, Recorded
+    verdicts = {k: [claims.outcome(run, "PrivateTest") for run in v] for k, v in dense.items()}
+    assert sorted(verdicts["stable"]) == ["does not overfit"] * 2 + ["has learned nothing yet"]
+    assert verdicts["clipped"] == ["collapsed"] * 3
+    assert verdicts["residual"] == ["overfits"] * 3
+
+
+def test_of_the_dense_networks_only_the_residual_one_overfits(dense):  # Answer, Is it overfitting?
+    of_new = {k: claims.excess_gap(claims.with_new(v[0]), claims.NEW) for k, v in dense.items()}
+    assert {name for name, gap in of_new.items() if gap.low > 0} == {"residual"}
+    assert {name for name, gap in of_new.items() if gap.high < 0} == {"stable", "clipped"}
+
+
+def test_the_residual_network_is_above_the_best_of_the_course(dense):  # Recorded
+    accuracy = metrics.accuracy(dense["residual"][0], "PrivateTest")
+    assert accuracy.lies(max(original.COURSE_DNN)) == "above"
+
+
+def test_the_original_collapsed_in_epoch_3():  # Answer, Is it overfitting?
+    log = original.history("dnn")
+    last, loss = log["val_accuracy"][-1], log["val_loss"][-1]
+    learned, held_out = claims.ended(log, 25_839), claims.ended(log, 2870, "val_accuracy")
+    assert (original.TRAINED_ON, original.HELD_OUT) == (25_839, 2870)
+    assert f"{last:.0%}" == f"{original.ACCURACY['dnn']:.0%}" == "14%"
+    assert metrics.unpaired(learned, held_out).lies() == "not distinguishable", "no gap at all"
+    assert [set(log["val_loss"][:2]) & {loss}, set(log["val_loss"][2:])] == [set(), {loss}]
+    assert loss == pytest.approx(-(1 - last) * np.log(train.CLIP), abs=5e-5)
 
 
 # Chapter 4. Its one slip of the original and the seven convolutions are in test_complexity.py.
