@@ -626,6 +626,9 @@ def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
     assert "6,036,839" in page(built, "dnn.html")
     assert "+29.0 points [27.1, 30.8]" in page(built, "dnn.html")
     assert "95% interval" in page(built, "cnn.html")
+    # one accuracy to beat, in the prose and in both figures of curves
+    assert "one in seven" not in page(built, "cnn.html")
+    assert page(built, "cnn.html").count('"text":"most frequent emotion"') == 2
 
 
 def test_plotly_is_shipped_once(built):
