@@ -14,6 +14,7 @@ from hw3.commands import DATA, FRESH, PROFILE, Commands, option, profile
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 from hw3.sources.download import download
+from hw3.sources.layouts import resize
 
 MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
 
@@ -40,13 +41,14 @@ def commands() -> Commands:
 
     add = made.add(data, DATA).add_argument
     add("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
+    add("--resize", action="store_true", help="make emotion folders of any pictures a CSV, 48x48")
     made.add(train, network, *training, FRESH)
     made.add(evaluate, network, *training)
     add = made.add(predict, *training).add_argument
-    add("files", nargs="+", metavar="FILE", help="pictures, or one test.csv")
+    add("files", nargs="+", metavar="FILE", help="pictures (their middle square), or a test.csv")
+    add("--crop", metavar="X,Y,SIZE", help="another square: left, top and side, in pixels")
     add("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
-    text = "use your own trained network instead of the recorded CNN"
-    add("--network", choices=("cnn", "dnn"), help=text)
+    add("--network", choices=("cnn", "dnn"), help="your own one instead of the recorded CNN")
     add = made.add(record, DATA, profile("full"), change).add_argument
     add("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
@@ -59,6 +61,9 @@ def data(options) -> None:
     """Describe the faces found, or get FER2013."""
     if options.download:
         download()
+    if options.resize:
+        options.data = resize(Path(options.data or os.environ.get("HW3_DATA") or ROOT / "data"))
+        print(f"wrote {options.data}: name it in --data, HW3_DATA or make's DATA")
     data = faces.find(options.data)
     print(f"{data.name}: {len(data):,} faces from {data.source}, fingerprint {data.fingerprint}")
     for part, counts in data.counts().items():
@@ -109,8 +114,6 @@ def report(run: runs.Run) -> None:
 
 def predict(options) -> None:
     """Classify pictures with the recorded CNN, or the course's test.csv into a submission."""
-    from hw3 import train
-
     own = options.recipe, options.profile, options.seed, options.set
     if not options.network and own != ("original", "quick", 0, []):
         problem = "--recipe, --profile, --seed and --set name a network of your own"
@@ -118,16 +121,17 @@ def predict(options) -> None:
     pictures = [f for f in options.files if Path(f).suffix.lower() not in (".csv", ".gz", ".zip")]
     if pictures and (options.output or len(pictures) < len(options.files)):
         raise FacesError("name either pictures, or one test.csv with -o result.csv")
-    if not pictures and (len(options.files) > 1 or not options.output):
-        todo = "name one test.csv, and where the submission goes: -o result.csv"
+    if not pictures and (len(options.files) > 1 or not options.output or options.crop):
+        todo = "name one test.csv, no --crop, and where the submission goes: -o result.csv"
         raise FacesError(f"{options.files[0]}: {todo}")
     if options.output and not replaceable(Path(options.output)):
-        todo = "name a new file, as in -o result.csv"
-        raise FacesError(f"{options.output}: the submission would replace it; {todo}")
+        raise FacesError(f"{options.output}: the submission would replace it; name a new file")
     if pictures:
-        images = np.stack([faces.picture(file) for file in pictures])
+        images = np.stack([faces.picture(Path(file), options.crop) for file in pictures])
     else:
         ids, images = faces.parse_test(options.files[0])
+    from hw3 import train  # Keras takes seconds: first, all that may be refused
+
     if options.network:
         recipe = chosen(options, options.network)
         model = weights.load_model(options.network, faces.find(options.data), recipe)
@@ -154,9 +158,10 @@ def replaceable(path: Path) -> bool:
 
 def write_submission(path: str, ids: list[str], labels: np.ndarray) -> None:
     """Write the course's id,label file."""
-    table = pd.DataFrame({"id": ids, "label": labels})
+    table = pd.DataFrame({"id": ids or range(len(labels)), "label": labels})
     write_atomically(Path(path), lambda file: table.to_csv(file, index=False))
-    print(f"wrote {len(labels):,} labels to {path}")
+    numbered = "" if ids else "; the test has no ids, so its rows are numbered from 0"
+    print(f"wrote {len(labels):,} labels to {path}{numbered}")
 
 
 def record(options) -> None:

@@ -2,7 +2,8 @@
 
 course   train.csv label,feature           test.csv id,feature (unlabeled, its part is Test)
 kaggle   fer2013.csv emotion,pixels,Usage  icml_face_data.csv emotion, Usage, pixels
-folder   train/<emotion>/*.png|jpg         test/<emotion>/*.png|jpg (PublicTest_*, PrivateTest_*)
+contest  train.csv emotion,pixels          test.csv pixels
+folder   train/<emotion>/*.png|jpg         test/ (PublicTest_*, PrivateTest_*), validation/ (Public)
 """
 
 import functools
@@ -74,7 +75,7 @@ def find(data: str | Path | None = None) -> Faces:
 
 
 def load(path: str | Path) -> Faces:
-    """Return the Faces in a CSV of any layout, or in a folder that holds one. Raises FacesError.
+    """Return the Faces in a CSV of any layout, or a folder or zip with them. Raises FacesError.
 
     Of several the first of these is read, and `source` says so: fer2013.csv, icml_face_data.csv,
     train.csv (with test.csv), image folder, test.csv. Faces keep the order of the CSV; in a folder
@@ -83,23 +84,17 @@ def load(path: str | Path) -> Faces:
     path = Path(path)
     with errors.one_line(path):
         source, files, read = layouts.discover(path)
-        stamp, place = _stamp(files), os.path.realpath(path)
+        stamp, place = layouts.stamp(files), os.path.realpath(path)
 
         def make():
             arrays = read(files)
-            if _stamp(layouts.discover(path)[1]) != stamp:
+            if layouts.stamp(layouts.discover(path)[1]) != stamp:
                 change = "that it changed while it was read"
                 raise errors.bad(errors.name(path), change, "it at rest", "load it again")
             return arrays
 
         file = f"faces-{cache.sha(place).hex()[:16]}"
         return Faces(*cache.kept(file, f"{place}\n{stamp}", make), "FER2013", source)
-
-
-def _stamp(files):
-    """Return text that tells whether a file has changed: its path, size and times."""
-    stats = ((path, os.stat(path)) for path, *_ in files)
-    return "\n".join(f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}" for path, s in stats)
 
 
 def drawn(n: int = 10_000, seed: int = 0) -> Faces:

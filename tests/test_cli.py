@@ -333,6 +333,108 @@ def test_predict_wants_either_pictures_or_one_table(tmp_path, capsys, monkeypatc
         assert "add --network cnn" in fails(capsys, "predict", tmp_path / "face.png", *option)
 
 
+def test_predict_refuses_a_bad_picture_or_test_before_it_loads_keras(tmp_path):
+    code = "import sys; from hw3.__main__ import main\n"
+    code += "try: main(['predict', *sys.argv[1:]])\nexcept SystemExit as stop: print(stop.code)\n"
+    code += "print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    Image.new("L", (60, 50)).save(tmp_path / "good.png")
+    (tmp_path / "test.csv").write_text("id,feature\n0,1 2 3\n")
+    for arguments, said in (
+        (["bad.png"], "bad.png: found no readable picture"),
+        (["good.png", "--crop", "13,0,48"], "found '13,0,48' for 60x50 pixels"),
+        (["test.csv", "-o", "r.csv"], "test.csv, line 2, column feature: found 3 pixels"),
+        (["test.csv", "-o", "r.csv", "--crop", "0,0,48"], "no --crop"),
+    ):
+        command = [sys.executable, "-c", code, *arguments]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert said in done.stdout, done.stderr
+        assert done.stdout.endswith("False False\n")
+
+
+def test_predict_crops_each_picture(tmp_path, monkeypatch):
+    from hw3 import train
+
+    seen = []
+    monkeypatch.setattr(weights, "load_small", lambda: (None, {"label": "nothing"}))
+    wide = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
+    for name in ("a.png", "b.png"):
+        Image.fromarray(wide).save(tmp_path / name)
+    files = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    monkeypatch.setattr(train, "predict", lambda _, x, views: seen.append(x) or np.eye(7)[: len(x)])
+    cli.main(["predict", *files, "--crop", "10,20,48"])
+    np.testing.assert_array_equal(seen[0], np.broadcast_to(wide[:48, 10:58], (2, 48, 48)))
+    cli.main(["predict", *files, "--crop", "50,0,100"])
+    cli.main(["predict", *files])
+    np.testing.assert_array_equal(seen[1], seen[2], "the middle square is the default")
+
+
+def test_help_says_what_of_a_picture_is_looked_at(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "middle square" in said
+    assert "--crop X,Y,SIZE" in said
+
+
+def test_a_test_without_ids_is_numbered_from_0_and_that_is_said(tmp_path, capsys, monkeypatch):
+    from hw3 import train
+
+    monkeypatch.setattr(weights, "load_small", lambda: (None, {"label": "nothing"}))
+    monkeypatch.setattr(train, "predict", lambda _, images, views: np.eye(7)[[3, 5]])
+    row = " ".join(["7"] * 2304)
+    (tmp_path / "test.csv").write_text(f'pixels\n"{row}"\n"{row}"\n')
+    result = tmp_path / "r.csv"
+    cli.main(["predict", str(tmp_path / "test.csv"), "-o", str(result)])
+    assert result.read_text() == "id,label\n0,3\n1,5\n"
+    assert "no ids, so its rows are numbered from 0" in capsys.readouterr().out
+    (tmp_path / "test.csv").write_text(f"id,feature\n7,{row}\n4,{row}\n")
+    cli.main(["predict", str(tmp_path / "test.csv"), "-o", str(result)])
+    assert result.read_text() == "id,label\n7,3\n4,5\n"
+    assert "numbered" not in capsys.readouterr().out
+
+
+def test_pictures_of_other_sizes_are_resized_into_a_csv(tmp_path, capsys):
+    rng, root = np.random.default_rng(0), tmp_path / "my faces"
+    for i, emotion in enumerate(faces.EMOTIONS):
+        for part, shape in (
+            ("train", (90, 60 + i, 3)),
+            ("validation", (48, 48)),
+            ("test", (30, 30)),
+        ):
+            folder = root / part / emotion.lower()
+            folder.mkdir(parents=True)
+            picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+            picture.save(folder / f"{i}.png")
+    line = fails(capsys, "data", "--data", root)
+    assert "train/angry/0.png: found 60x90 RGB, expected 48x48 L" in line
+    command = f"python -m hw3 data --data '{root}' --resize"
+    assert f"; run {command}, " in line
+    made = tmp_path / "my faces-resized.csv"
+    cli.main(shlex.split(command)[3:])
+    told = capsys.readouterr().out
+    assert f"wrote {made}" in told
+    assert "21 faces from my faces-resized.csv, " in told
+    found = faces.load(made)
+    assert [len(found.only(part)) for part in faces.PARTS] == [7, 7, 0, 7]
+    paths = sorted(root.glob("train/*/*"), key=lambda path: path.name)
+    expected = [faces.picture(path) for path in paths]
+    np.testing.assert_array_equal(found.only("Training").images, expected)
+    kept = np.asarray(Image.open(root / "validation/angry/0.png"))
+    np.testing.assert_array_equal(found.only("PublicTest").images[0], kept)
+    assert found.only("Test").labels.tolist() == list(range(7))
+    whole = made.read_bytes()
+    assert "no my faces-resized.csv beside" in fails(capsys, *shlex.split(command)[3:])
+    assert made.read_bytes() == whole
+    made.unlink()
+    (root / "test/sad/4.png").write_bytes(b"x")
+    assert "4.png: found no readable picture" in fails(capsys, *shlex.split(command)[3:])
+    assert {path.name for path in tmp_path.iterdir()} <= {"my faces", "_build"}
+    path = write_train(tmp_path / "train.csv")
+    assert "expected emotion folders" in fails(capsys, "data", "--data", path, "--resize")
+
+
 def test_changes_of_a_recipe_are_checked(tmp_path, capsys):
     path = write_train(tmp_path / "train.csv")
     for change, said in (

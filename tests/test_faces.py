@@ -104,25 +104,205 @@ def test_a_csv_gives_its_faces(tmp_path, layout):
 
 
 def test_all_layouts_with_parts_give_the_same_fingerprint(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
     for name, layout in (("fer2013.csv", "kaggle"), ("icml_face_data.csv", "icml")):
-        (tmp_path / name).write_bytes(dump(table(layout)))
+        (data / name).write_bytes(dump(table(layout)))
     found = [
-        load(tmp_path / "fer2013.csv"),
-        load(tmp_path / "icml_face_data.csv"),
+        load(data / "fer2013.csv"),
+        load(data / "icml_face_data.csv"),
         load(write_folder(tmp_path / "folder")),
     ]
     assert len({f.fingerprint for f in found}) == 1
-    assert load(tmp_path).source == "fer2013.csv (not read: icml_face_data.csv)"
+    assert load(data).source == "fer2013.csv (not read: icml_face_data.csv)"
 
 
-def test_course_files_are_read_together(tmp_path):
-    (tmp_path / "train.csv").write_bytes(dump(table("train", PART == 0)))
-    (tmp_path / "test.csv").write_bytes(dump(table("test", PART > 0)))
+@pytest.fixture
+def at(tmp_path):
+    """Return a folder that is empty, unlike tmp_path, where the build lies."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def zip_of(folder):
+    """Return a zip of what lies in a folder, beside it."""
+    made = folder.with_suffix(".zip")
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return made
+
+
+def contest(folder):
+    """Write what the competition's zip holds: its train.csv and test.csv have no Usage, no id."""
+    rows = [row[:2] for row in table("kaggle")]
+    (folder / "train.csv").write_bytes(
+        dump([r for r, p in zip(rows, [0, *PART], strict=True) if p == 0])
+    )
+    tests = [row[1:] for row, part in zip(rows[1:], PART, strict=True) if part]
+    (folder / "test.csv").write_bytes(dump([["pixels"], *tests], quote='"'))
+    (folder / "example_submission.csv").write_text("id,emotion\n0,0\n")
+
+
+def test_the_competitions_own_train_and_test_are_read_also_from_its_zip(at):
+    contest(at)
     labels = np.where(PART == 0, LABELS, UNLABELED)
-    same(load(tmp_path), IMAGES, labels, np.where(PART == 0, 0, TEST))
-    assert load(tmp_path).source == "train.csv and test.csv"
-    (tmp_path / "train.csv").unlink()
-    same(load(tmp_path), IMAGES[8:], labels[8:], [TEST] * 4)
+    for path, before in ((at, ""), (zip_of(at), "data.zip: ")):
+        same(load(path), IMAGES, labels, np.where(PART == 0, 0, TEST))
+        told = "train.csv and test.csv (not read: example_submission.csv)"
+        assert load(path).source == before + told
+    refused(zip_of(at), "data.zip: found 3 CSV files", faces.parse_test)
+    ids, images = faces.parse_test(at / "test.csv")
+    assert ids == []
+    np.testing.assert_array_equal(images, IMAGES[PART > 0])
+    (at / "icml_face_data.csv").write_bytes(dump(table("icml")))
+    whole = "icml_face_data.csv (not read: example_submission.csv, test.csv, train.csv)"
+    for path, before in ((at, ""), (zip_of(at), "data.zip: ")):
+        same(load(path), IMAGES, LABELS, PART)
+        assert load(path).source == before + whole
+
+
+def test_labels_and_parts_are_never_taken_for_columns_more(at):
+    """A table of labels that lost or misspelled a column is no table of pixels alone."""
+    for header in (["emotion", "pixels", "Use"], ["labels", "pixels", "Usage"]):
+        (at / "some.csv").write_bytes(dump([header, *table("kaggle")[1:]]))
+        refused(at / "some.csv", "line 1: found the header")
+    (at / "test.csv").write_bytes(dump([row[:2] for row in table("kaggle")]))
+    refused(at, "test.csv, line 1: found the header .*, expected id,feature or pixels; ")
+
+
+def test_hidden_names_do_not_count_in_a_zip(at):
+    (at / "fer2013.csv").write_bytes(dump(table("kaggle")))
+    for stray in ("._fer2013.csv", "__MACOSX/._fer2013.csv", "sub/._fer2013.csv"):
+        (at / stray).parent.mkdir(exist_ok=True)
+        (at / stray).write_bytes(b"\0\5\x16\7")
+    same(load(zip_of(at)), IMAGES, LABELS, PART)
+    assert load(zip_of(at)).source == "data.zip: fer2013.csv (not read: sub/)"
+
+
+def test_a_zip_of_an_image_folder_is_read_and_its_refusals_name_the_place(tmp_path):
+    root = write_folder(tmp_path / "faces")
+    assert load(zip_of(root)).fingerprint == load(root).fingerprint
+    assert load(zip_of(root)).source == "faces.zip: train/ and test/"
+    one(lambda path: path.write_bytes(b"x"))(root)
+    refused(zip_of(root), HAPPY + "found no readable image")
+    (root / "test/disgust").rmdir()
+    (root / "test/disgust").touch()
+    refused(zip_of(root), "disgust: ")
+
+
+def test_a_zip_is_seen_to_change(at):
+    (at / "fer2013.csv").write_bytes(dump(table("kaggle")))
+    assert load(zip_of(at)).labels[1] == 1
+    (at / "fer2013.csv").write_bytes(put(LABEL, "6")(table("kaggle")))
+    assert load(zip_of(at)).labels[1] == 6
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "Valid", "PublicTest"])
+def test_a_validation_folder_is_public_test(tmp_path, name):
+    root = write_folder(tmp_path / "folder")
+    (root / name).mkdir()
+    for emotion in EMOTIONS:
+        (root / name / emotion.lower()).mkdir()
+    for path in root.glob("test/*/PublicTest_*"):
+        path.rename(root / name / path.parent.name / path.name.partition("_")[2])
+    for path in root.glob("test/*/PrivateTest_*"):
+        path.rename(path.with_name(path.name.partition("_")[2]))
+    same(load(root), IMAGES, LABELS, np.where(PART == 2, TEST, PART))
+    assert load(root).source == f"train/ and {name}/ and test/, {name} as PublicTest"
+    one(lambda path: path.rename(root / name / "happy" / path.name))(root)
+    refused(root, f"found Training in {name}/, expected PublicTest")
+
+
+def test_what_lies_beside_what_is_read_is_named(at):
+    write_folder(at)
+    for name in ("train", "Validate"):
+        (at / name).mkdir(exist_ok=True)
+    for name in ("a.csv", "b.png", "test.csv", ".hidden", "Thumbs.db"):
+        (at / name).touch()
+    found = load(at)
+    assert found.source == "train/ and test/ (not read: Validate/, a.csv, b.png, test.csv)"
+    for i in range(9):
+        (at / f"{i}.png").touch()
+    named = ", ".join(f"{i}.png" for i in range(8))
+    assert load(at).source == f"train/ and test/ (not read: {named}, 5 more)"
+
+
+def test_a_folder_in_a_folder_is_found(tmp_path):
+    root = write_folder(tmp_path / "deep/images")
+    assert load(tmp_path / "deep").source == "images/train/ and test/"
+    (root / "images").mkdir()
+    assert load(tmp_path / "deep").source == "images/train/ and test/ (not read: images/)"
+    assert load(zip_of(tmp_path / "deep")).source == (
+        "deep.zip: images/train/ and test/ (not read: images/)"
+    )
+
+
+WORDS = ["anger disgusted fearful happiness sadness surprised neutral", "0 1 2 3 4 5 6"]
+WORDS += ["Angry Disgust Fear Happy Sad suprise Neutral"]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_other_words_for_emotions_are_read_and_said(tmp_path, words):
+    root, words = write_folder(tmp_path / "folder"), words.split()
+    for word, emotion in zip(words, EMOTIONS, strict=True):
+        for part in ("train", "test"):
+            (root / part / emotion.lower()).rename(root / part / word)
+    found = load(root)
+    same(found, IMAGES, LABELS, PART)
+    unlike = [
+        f", {word} as {emotion}"
+        for word, emotion in zip(words, EMOTIONS, strict=True)
+        if word.lower() != emotion.lower()
+    ]
+    assert found.source == "train/ and test/" + "".join(unlike)
+
+
+def test_two_words_for_one_emotion_are_refused(tmp_path):
+    root = write_folder(tmp_path / "folder")
+    (root / "train/sadness").mkdir()
+    refused(root, "train/: found missing, unknown or twice: 'sadness', expected one folder")
+    (root / "train/sad").rename(tmp_path / "away")
+    refused(root, "train/: found missing, unknown or twice: 'sad', 'sadness'")
+
+
+def test_ferplus_is_called_by_its_name(at):
+    for name in ("FER2013Train", "FER2013Valid", "FER2013Test"):
+        (at / name).mkdir()
+        (at / name / "label.csv").touch()
+        (at / name / "fer0000000.png").touch()
+    refused(at, "found FER., .* use fer2013.csv")
+    refused(at / "FER2013Test", "found FER., .* use fer2013.csv")
+    (at / "fer2013.csv").write_bytes(dump(table("kaggle")))
+    named = "FER2013Test/, FER2013Train/, FER2013Valid/"
+    assert load(at).source == f"fer2013.csv (not read: {named})"
+
+
+def test_a_crop_is_a_square_of_the_upright_picture(tmp_path):
+    picture = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
+    picture.save(tmp_path / "a.png")
+    square = faces.picture(tmp_path / "a.png", "7,3,48")
+    np.testing.assert_array_equal(square, np.tile(np.arange(7, 55, dtype=np.uint8), (48, 1)))
+    middle = faces.picture(tmp_path / "a.png", "50,0,100")
+    np.testing.assert_array_equal(middle, faces.picture(tmp_path / "a.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: its rows grow to the left of what is shown
+    picture.save(tmp_path / "turned.png", exif=exif)
+    turned = faces.picture(tmp_path / "turned.png", "0,7,48")
+    np.testing.assert_array_equal(turned, np.tile(np.arange(7, 55, dtype=np.uint8), (48, 1)).T)
+    for crop in ("153,0,48", "0,53,48", "0,0,101", "0,0,0", "-1,0,9", "1,2", "a,b,c", "1,2,3,4"):
+        message = f"a.png: found '{crop}' for 200x100 pixels, expected X,Y,SIZE"
+        refused(tmp_path / "a.png", message, lambda p, crop=crop: faces.picture(p, crop))
+
+
+def test_course_files_are_read_together(at):
+    (at / "train.csv").write_bytes(dump(table("train", PART == 0)))
+    (at / "test.csv").write_bytes(dump(table("test", PART > 0)))
+    labels = np.where(PART == 0, LABELS, UNLABELED)
+    same(load(at), IMAGES, labels, np.where(PART == 0, 0, TEST))
+    assert load(at).source == "train.csv and test.csv"
+    (at / "train.csv").unlink()
+    same(load(at), IMAGES[8:], labels[8:], [TEST] * 4)
 
 
 def test_a_folder_may_lack_a_part_and_its_names_may_tell_nothing(tmp_path):
@@ -257,19 +437,20 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
     ("gzip", ALL, lambda rows: gzip.compress(dump(rows)), READ),
     ("zip", ALL, zipped("some/train.csv"), READ),
     ("zip from a Mac", ALL, zipped("train.csv", "__MACOSX/._train.csv"), READ),
-    ("zip of two CSVs", ALL, zipped("train.csv", "test.csv"), "2 CSV files"),
-    ("zip without a CSV", ALL, zipped("train/happy/1.png"), "0 CSV files"),
+    ("zip of two CSVs", ALL, zipped("a.csv", "b.csv"), "found 'a.csv', 'b.csv', expected"),
+    ("zip of a test with labels", LABELED, zipped("train.csv", "test.csv"), "test.csv, line 1"),
+    ("zip without a CSV", ALL, zipped("train/happy/1.png"), "train/: found missing"),
     (
         "zip with a password",
         ALL,
         zipped("train.csv", password=True),
-        "1 CSV files, 0 of them readable",
+        "found a password or a rare method, expected a zip of deflated",
     ),
     (
         "zip by bzip2",
         ALL,
         zipped("train.csv", method=zipfile.ZIP_BZIP2),
-        "0 of them readable, expected one, deflated",
+        "found a password or a rare method, expected a zip of deflated",
     ),
     ("zip cut off", ALL, lambda rows: zipped("train.csv")(rows)[:-30], "unreadable"),
     (
@@ -329,7 +510,8 @@ CSVS = [  # what, in which layouts, how to make the file from the rows, verdict
         lambda rows: dump([[*row, "é"] for row in rows]).decode().encode("latin1"),
         "line 1: found byte 0xe9",
     ),
-    ("UTF-16", ALL, lambda rows: dump(rows).decode().encode("utf-16"), "line 1: found"),
+    ("UTF-16", ALL, lambda rows: dump(rows).decode().encode("utf-16"), "line 1: found UTF-16"),
+    ("UTF-16, no mark", ALL, lambda rows: dump(rows).decode().encode("utf-16-be"), "found UTF-16"),
     ("NUL byte", ALL, put(PIXEL, lambda old: old[:99] + "\0" + old[100:]), "line 3: found a NUL"),
     ("old Mac line ends", ALL, lambda rows: dump(rows[:3], end="\r"), "line 1: found the header"),
     (
@@ -728,8 +910,6 @@ def slow_reader(data, layout):
             images.append([int(value) for value in values])
             labels.append(int(label))
             parts.append(PARTS.index(usage[0]) if usage else 0)
-            if parts[-1] == PARTS.index("Test"):
-                return None
         return np.array(images).reshape(-1, 48, 48), labels, parts
     except (UnicodeDecodeError, csv.Error, StopIteration, IndexError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""The strict reader of CSVs, also gzipped, or alone in a zip; columns go by name, in any order.
+"""The strict reader of CSVs, also gzipped or zipped; columns go by name, in any order.
 All else is refused, but for what cannot be seen: a course CSV cut off inside its very last number.
 """
 
@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,19 +15,21 @@ import numpy as np
 from hw3.sources.errors import bad, name, one_line, quoted
 from hw3.sources.fer2013 import FER2013, N_CLASSES, PARTS, PIXELS, SIDE, TEST, TRAINING, UNLABELED
 
-KAGGLE = ("emotion", "usage", "pixels")  # in each layout the pixels are last
-COLUMNS = {"kaggle": KAGGLE, "train": ("label", "feature"), "test": ("id", "feature")}
+COLUMNS = {"kaggle": ("emotion", "usage", "pixels"), "train": ("label", "feature")}
+COLUMNS |= {"test": ("id", "feature"), "contest": ("emotion", "pixels"), "pixels": ("pixels",)}
+TESTS, ALONE = ("test", "pixels"), ("contest", "pixels")  # ALONE: may have no more columns
+HIDDEN = re.compile(r"(?i)(^|/)(\..*|thumbs\.db|desktop\.ini|__macosx)(/|$)")  # and desktops' own
 LABELS = {str(code): code for code in range(N_CLASSES)}
-CODES = {"emotion": LABELS, "label": LABELS, "usage": {PARTS[code]: code for code in range(TEST)}}
+CODES = {"emotion": LABELS, "label": LABELS, "usage": {part: i for i, part in enumerate(PARTS)}}
 MAX_FACES = 100_000  # bounds the memory, also for a small zip of a huge file
 MAX_LINE = 20_000  # bytes; a row of FER2013 has at most 9,240
 BATCH = 16  # rows parsed at once: 130 kB of text, so that each step stays in the processor's cache
 
 
 def parse_test(path: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return ids, as in the file, and images, uint8 (N, 48, 48), of a test CSV; or FacesError."""
+    """Return ids (or none) and images, uint8 (N, 48, 48), of a test CSV; or FacesError."""
     with one_line(path):
-        images, _, _, ids = read_one(path, ("test",))
+        images, _, _, ids = read_one(Path(path), TESTS)
         return ids, images
 
 
@@ -44,10 +47,10 @@ def read_one(path, layouts):
         raise bad(name(path), "an empty file", "a CSV", "copy it anew")
     names = [column.strip(" ").lower() for column in header]
     fitting = [k for k in layouts if all(names.count(column) == 1 for column in COLUMNS[k])]
+    fitting = [k for k in fitting if k not in ALONE or len(COLUMNS[k]) == len(names)]
     if not fitting:
         expected = " or ".join(",".join(COLUMNS[layout]) for layout in layouts)
-        to_do = "name the columns so, with commas between"
-        raise bad(where, f"the header {quoted(','.join(header))}", expected, to_do)
+        raise bad(where, f"the header {quoted(','.join(header))}", expected, "name the columns so")
     *keys, pixels = COLUMNS[fitting[0]]
     values, first, blocks = {key: [] for key in keys}, {}, []
     while batch := list(itertools.islice(table, BATCH)):
@@ -60,7 +63,7 @@ def read_one(path, layouts):
         block = _parse(texts)
         if block is None:
             places = [f"{where}, column {pixels}" for where, _ in batch]
-            block = np.array([_parse_slowly(*row) for row in zip(places, texts, strict=True)])
+            block = np.array(list(map(_parse_slowly, places, texts)))
         blocks.append(block)
         if len(blocks) * BATCH > MAX_FACES:
             raise bad(where, f"over {MAX_FACES} rows", f"FER2013 ({FER2013:,})", "check the file")
@@ -68,7 +71,7 @@ def read_one(path, layouts):
         raise bad(name(path), "only a header", "a row for each face", "copy it anew")
     images = np.concatenate(blocks).reshape(-1, SIDE, SIDE)
     labels = values.get("emotion") or values.get("label") or [UNLABELED] * len(images)
-    part = values.get("usage") or [TEST if "id" in keys else TRAINING] * len(images)
+    part = values.get("usage") or [TEST if fitting[0] in TESTS else TRAINING] * len(images)
     return images, np.array(labels, np.uint8), np.array(part, np.uint8), values.get("id", [])
 
 
@@ -79,10 +82,10 @@ def rows(path):
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
             where = f"{file_name}, line {number}"
             if len(line) == MAX_LINE:
-                found, expected = f"{MAX_LINE} bytes without an end", f"a row of {PIXELS} pixels"
-                raise bad(where, found, expected, "check the file")
+                raise bad(where, f"{MAX_LINE} bytes without an end", "a row of pixels", "check it")
             if b"\0" in line:
-                raise bad(where, "a NUL byte", "text", "copy the file anew, or unpack it")
+                found = "a NUL byte" if number > 1 else "UTF-16 text, or no text"
+                raise bad(where, found, "UTF-8 text", "save it as CSV in UTF-8, or copy it anew")
             try:
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 fields = next(csv.reader([line], strict=True)) if '"' in line else line.split(",")
@@ -100,20 +103,27 @@ def rows(path):
 
 
 def _open(path):
-    """Return a file for reading bytes, unpacked if its first bytes are those of gzip or zip."""
-    with open(path, "rb") as file:
-        magic = file.read(2)
-    if magic != b"PK":
-        return io.BufferedReader((gzip.open if magic == b"\x1f\x8b" else open)(path, "rb"), 1 << 20)
-    archive = zipfile.ZipFile(path)
-    members = [m for m in archive.infolist() if m.filename.endswith(".csv")]
-    members = [m for m in members if not m.filename.startswith("__MACOSX/")]
-    plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    readable = sum(m.compress_type in plain and not m.flag_bits & 1 for m in members)
-    if (len(members), readable) != (1, 1):
-        found = f"{len(members)} CSV files, {readable} of them readable"
-        raise bad(name(path), found, "one, deflated, no password", "unpack it")
-    return io.BufferedReader(archive.open(members[0]), 1 << 20)
+    """Return a file for reading bytes, unpacked if it is gzipped, or the one CSV of a zip."""
+    if top := unzipped(path):
+        tables = [n for n in top.root.namelist() if n.endswith(".csv") and not HIDDEN.search(n)]
+        if len(tables) != 1:
+            raise bad(name(path), f"{len(tables)} CSV files", "one", "unpack it")
+        path = top / tables[0]
+    file = path.open("rb")
+    gzipped = file.peek(2)[:2] == b"\x1f\x8b"
+    return io.BufferedReader(gzip.open(file) if gzipped else file, 1 << 20)
+
+
+def unzipped(path):
+    """Return the top folder of a zip, a zipfile.Path, or None if it is another file."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK" or isinstance(path, zipfile.Path):
+            return None
+    top = zipfile.Path(path)
+    plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may grow without bounds
+    if any(m.compress_type not in plain or m.flag_bits & 1 for m in top.root.infolist()):
+        raise bad(name(path), "a password or a rare method", "a zip of deflated files", "unpack it")
+    return top
 
 
 def _value(where, key, cell, first):

@@ -21,10 +21,9 @@ def download() -> None:
         to_do = "check the network and your Kaggle account"
         raise FacesError(f"kagglehub could not get FER2013 ({line}): {to_do}") from None
     data = ROOT / "data"
-    taken = [name for name in os.listdir(got) if os.path.lexists(data / name)]
-    if taken:
-        to_do = "move it away, then download again"
-        raise FacesError(f"data/{taken[0]} is there already and stays as it is: {to_do}")
+    for name in os.listdir(got):
+        if os.path.lexists(data / name):
+            raise FacesError(f"data/{name} is there already: move it away, then download again")
     part = data / ".part"  # hidden, so that half of it is never taken for FER2013
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -33,8 +32,7 @@ def download() -> None:
         shutil.rmtree(part, ignore_errors=True)
         # shutil's own error lists one for each file
         reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror
-        to_do = "mend that, then download again"
-        raise FacesError(f"FER2013 could not be copied into data/ ({reason}): {to_do}") from None
+        raise FacesError(f"data/ cannot take FER2013 ({reason}): mend it, download again") from None
     for name in os.listdir(part):
         os.replace(part / name, data / name)
     part.rmdir()

@@ -21,7 +21,7 @@ def quoted(text: str) -> str:
 
 def name(path, last: int = 1) -> str:
     """Return the last names of a path, printable on one line."""
-    text = "/".join(Path(path).parts[-last:]) or "."
+    text = "/".join(Path(str(path)).parts[-last:]) or "."
     return text if text.isprintable() else ascii(text)
 
 
@@ -33,5 +33,4 @@ def one_line(path):
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         where = name(getattr(error, "filename", None) or path)
         reason = quoted(getattr(error, "strerror", None) or str(error))
-        expected = "a whole file that may be read"
-        raise bad(where, f"it unreadable ({reason})", expected, "check it") from None
+        raise bad(where, f"it unreadable ({reason})", "a whole file to read", "check it") from None

@@ -6,6 +6,12 @@ ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(N_CLASSES)
 UNLABELED = 255
 PARTS = ("Training", "PublicTest", "PrivateTest", "Test")  # Test: Public or Private, unknown which
 TRAINING, PUBLIC, PRIVATE, TEST = range(len(PARTS))
+# Names of folders, in lower case: of parts, and of each emotion, the usual one first.
+FOLDERS = {"train": TRAINING, "training": TRAINING, "test": TEST, "privatetest": PRIVATE}
+FOLDERS |= dict.fromkeys(("val", "valid", "validation", "publictest"), PUBLIC)
+SPELLINGS = ["angry anger 0", "disgust disgusted 1", "fear fearful 2", "happy happiness 3"]
+SPELLINGS += ["sad sadness 4", "surprise surprised suprise 5", "neutral 6"]
+SPELLINGS = [words.split() for words in SPELLINGS]
 SIDE = 48
 PIXELS = SIDE * SIDE
 

@@ -2,19 +2,21 @@
 
 import hashlib
 import io
+import re
+import shlex
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from hw3.sources.errors import bad, name, one_line
+from hw3.sources.errors import bad, name, one_line, quoted
 from hw3.sources.fer2013 import SIDE
 
 
-def picture(path: str | Path) -> np.ndarray:
-    """Return a picture's middle square, upright, as a gray face (48, 48). Raises FacesError."""
-    with one_line(path), open(path, "rb") as file, warnings.catch_warnings():
+def picture(path: Path, crop: str | None = None) -> np.ndarray:
+    """Return a picture's square, X,Y,SIZE or the middle, upright, gray (48, 48); or FacesError."""
+    with one_line(path), path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = ImageOps.exif_transpose(Image.open(file))
@@ -31,6 +33,12 @@ def picture(path: str | Path) -> np.ndarray:
         except Exception:  # as in _read_one
             expected = "a PNG, JPEG or another format of Pillow's, of 8 or 16 bits"
             raise bad(name(path), "no readable picture", expected, "convert it") from None
+    if crop:
+        x, y, side = map(int, crop.split(",")) if re.fullmatch(r"\d+,\d+,\d+", crop) else (0, 0, 0)
+        if not 0 < side <= min(image.width - x, image.height - y):
+            found = f"{quoted(crop)} for {image.width}x{image.height} pixels"
+            raise bad(name(path), found, "X,Y,SIZE of a square inside", "correct --crop")
+        image = image.crop((x, y, x + side, y + side))
     return np.asarray(ImageOps.fit(image, (SIDE, SIDE)))
 
 
@@ -45,15 +53,14 @@ def read(files) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _read_one(path):
     """Return an image as Pillow's 8-bit gray; one with colors only if all are gray and opaque."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         data = file.read(100_000)  # far more than 48 x 48 pixels need
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         if image.size == (SIDE, SIDE):  # else nothing is decoded
             image.load()
     except Exception:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others
-        expected, to_do = "a whole PNG or JPEG", "copy it anew, or move it away"
-        raise bad(name(path, 3), "no readable image", expected, to_do) from None
+        raise bad(name(path, 3), "no readable image", "a PNG or JPEG", "copy it anew") from None
     mode = "16-bit" if image.format == "PNG" and data[24] == 16 else image.mode
     found = f"{image.width}x{image.height} {mode}"
     if image.size == (SIDE, SIDE) and mode in ("P", "LA", "RGB", "RGBA"):
@@ -62,7 +69,9 @@ def _read_one(path):
             return red
         found += " with colors or transparency"
     if found != "48x48 L":
-        raise bad(name(path, 3), found, "48x48 L (8-bit gray)", "convert it, or move it away")
+        folder = shlex.quote(str(Path(str(path)).parents[2]))
+        to_do = f"run python -m hw3 data --data {folder} --resize, or move it away"
+        raise bad(name(path, 3), found, "48x48 L (8-bit gray)", to_do)
     return image
 
 

@@ -1,79 +1,119 @@
 """Which layout of hw3/faces.py lies at a path. Links are followed to regular files and folders."""
 
 import os
+import zipfile
+from pathlib import Path
 
+from hw3.disk import write_atomically
 from hw3.sources import csvs, images
-from hw3.sources.errors import bad, name, quoted
-from hw3.sources.fer2013 import EMOTIONS, PARTS, TEST, TRAINING
-
-STRAY = ("thumbs.db", "desktop.ini", "__macosx")  # left by desktops; ignored, like hidden files
+from hw3.sources.errors import bad, name, one_line, quoted
+from hw3.sources.fer2013 import EMOTIONS, FOLDERS, PARTS, SPELLINGS, TEST
 
 
 def discover(path):
     """Return (source, files, reader) of a path; files are tuples, path first, that reader takes."""
-    if path.is_file():
-        return name(path), [(path, tuple(csvs.COLUMNS))], csvs.read
     if not path.exists():
         raise bad(ascii(str(path)), "nothing there", "a file or a directory", "check the path")
-    names = sorted(child.name for child in children(path))
-
-    def table(stem, layout):
-        packed = (f"{stem}.csv", f"{stem}.csv.gz", f"{stem}.csv.zip")
-        return [(path / file, (layout,)) for file in packed if file in names][:1]
-
-    def title(files):
-        return " and ".join(f"{file.name}/" if file in folders else file.name for file, *_ in files)
-
-    train, test = table("train", "train"), table("test", "test")
-    folders = [path / f for f in ("train", "test") if f in names and (path / f).is_dir()]
-    kaggle = [table("fer2013", "kaggle"), table("icml_face_data", "kaggle")]
-    listed = [(folder,) for folder in folders]
-    others = [train + test, listed] if train else [listed, test]
-    choices = [files for files in kaggle + others if files]
-    if not choices:
-        found = ", ".join(map(quoted, names[:3])) or "nothing"
-        expected = "fer2013.csv, icml_face_data.csv, train.csv, test.csv, or folders train and test"
-        raise bad(name(path), found, expected, "put one there")
-    source = title(choices[0])
-    if len(choices) > 1:
-        source += f" (not read: {', '.join(map(title, choices[1:]))})"
-    if choices[0][0][0] in folders:
-        return source, _images(folders), images.read
-    return source, choices[0], csvs.read
+    top = csvs.unzipped(path) if path.is_file() else path
+    if top is None:
+        return name(path), [(path, tuple(csvs.COLUMNS))], csvs.read
+    source = f"{name(path)}: " if path.is_file() else ""
+    expected = "fer2013.csv, icml_face_data.csv, train.csv, test.csv, or folders train and test"
+    while not (chosen := _choose(entries := children(top))):
+        names = [entry.name for entry in entries]
+        if {"FER2013Train", "FER2013Valid", "FER2013Test"} & {path.name, *names}:
+            raise bad(name(path), "FER+, without FER2013's labels", expected, "use fer2013.csv")
+        if len(entries) != 1 or not entries[0].is_dir():
+            found = ", ".join(map(quoted, names[:3])) or "nothing"
+            raise bad(name(path), found, expected, "put one there")
+        (top,) = entries
+        source += _title(top)
+    source += " and ".join(_title(entry) for entry, _ in chosen)
+    files, told, reader = chosen, "", csvs.read
+    if isinstance(chosen[0][1], int):
+        (files, told), reader = _images(chosen), images.read
+    beside = [_title(entry) for entry in entries if entry not in dict(chosen)]
+    beside[8:] = [f"{len(beside) - 8} more"] * (len(beside) > 8)
+    return source + told + f" (not read: {', '.join(beside)})" * bool(beside), files, reader
 
 
 def children(folder):
-    """Return the entries of a folder, in any order, without hidden and stray ones."""
-    with os.scandir(folder) as entries:
-        return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in STRAY]
+    """Return the entries of a folder, on disk or in a zip, by name; no hidden and stray ones."""
+    if not folder.is_dir():
+        raise NotADirectoryError(0, "no folder", str(folder))
+    seen = [entry for entry in folder.iterdir() if not csvs.HIDDEN.search(entry.name)]
+    return sorted(seen, key=lambda entry: entry.name)
 
 
-def _images(folders):
-    """Return (path, part, label) of all images, in the order of part, file name, label."""
-    wanted, files = [emotion.lower() for emotion in EMOTIONS], []
-    for top in folders:
-        emotions = sorted((entry.name.lower(), entry.path) for entry in children(top))
-        names = [emotion for emotion, _ in emotions]
-        odd = [n for n in {*names, *wanted} if (names.count(n), wanted.count(n)) != (1, 1)]
+def stamp(files):
+    """Return text that tells whether a file has changed: its path, size and times."""
+    stats = ((p, os.stat(p.root.filename if isinstance(p, zipfile.Path) else p)) for p, *_ in files)
+    return "\n".join(f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}" for path, s in stats)
+
+
+def _title(entry):
+    return name(entry.name) + "/" * entry.is_dir()
+
+
+def _choose(entries):
+    """Return what to read of a folder: CSVs, each with its layouts, or folders, with their part."""
+
+    def table(stem, layouts=tuple(csvs.COLUMNS)):
+        packed = (f"{stem}.csv", f"{stem}.csv.gz", f"{stem}.csv.zip")
+        return [(entry, layouts) for entry in entries if entry.name in packed][:1]
+
+    parts = {FOLDERS.get(entry.name.lower()): entry for entry in entries if entry.is_dir()}
+    folders = [(parts[part], part) for part in range(len(PARTS)) if part in parts]
+    train, test = table("train"), table("test", csvs.TESTS)
+    known = table("fer2013") or table("icml_face_data") or (train and train + test)
+    ends = [end for entry in entries if (end := entry.name[-4:]) in (".csv", ".png", ".jpg")]
+    single = [(e, tuple(csvs.COLUMNS)) for e in entries if [e.name[-4:]] == ends == [".csv"]]
+    return known or folders or test or single
+
+
+def _images(tops):
+    """Return (path, part, label) of images, by part, name, label, and what odd names stand for."""
+    listed, files = [(top, part, children(top)) for top, part in tops], []
+    names = {entry.name.lower() for *_, entries in listed for entry in entries}
+    wanted = [next((word for word in words if word in names), words[0]) for words in SPELLINGS]
+    for top, part, entries in listed:
+        emotions = [entry.name.lower() for entry in entries]
+        odd = [n for n in {*emotions, *wanted} if (emotions.count(n), wanted.count(n)) != (1, 1)]
         if odd:
             found = f"missing, unknown or twice: {', '.join(map(quoted, sorted(odd)[:3]))}"
             expected = f"one folder for each of {', '.join(wanted)}"
-            raise bad(f"{top.name}/", found, expected, "correct the names")
-        for emotion, folder in emotions:
-            for file in children(folder):
-                files.append((_part(file, top.name), file.name, wanted.index(emotion), file.path))
+            raise bad(_title(top), found, expected, "correct the names")
+        for label, folder in zip(map(wanted.index, emotions), entries, strict=True):
+            files += [(_part(file, top, part), file.name, label, file) for file in children(folder)]
     if not 0 < len(files) <= csvs.MAX_FACES:
-        expected = f"1 to {csvs.MAX_FACES}"
-        raise bad(f"{folders[0].name}/", f"{len(files)} images", expected, "check the folder")
-    return [(path, part, label) for part, _, label, path in sorted(files)]
+        raise bad(_title(tops[0][0]), f"{len(files)} images", f"1 to {csvs.MAX_FACES}", "check it")
+    files.sort(key=lambda file: file[:3])
+    usual = {"train", "test", *(words[0] for words in SPELLINGS)}
+    meant = [*((top.name, PARTS[part]) for top, part in tops), *zip(wanted, EMOTIONS, strict=True)]
+    told = [f", {name(word)} as {meaning}" for word, meaning in meant if word not in usual]
+    return [(path, part, label) for part, _, label, path in files], "".join(told)
 
 
-def _part(image, top):
-    """Return the code of the part of an image below train or test; what is no image is refused."""
+def _part(image, top, part):
+    """Return the code of the part of an image below the folder of a part; refuse another file."""
     if not image.is_file() or not image.name.lower().endswith((".png", ".jpg", ".jpeg")):
         raise bad(name(image, 3), "no image file", "only .png and .jpg files", "move it away")
-    parts, default = (PARTS[1:], TEST) if top == "test" else (PARTS[:1], TRAINING)
-    usage = image.name.partition("_")[0]
+    parts, usage = PARTS[1:] if part == TEST else (PARTS[part],), image.name.partition("_")[0]
     if usage in PARTS and usage not in parts:
-        raise bad(name(image, 3), f"{usage} in {top}/", " or ".join(parts), "move or rename it")
-    return PARTS.index(usage) if usage in parts else default
+        raise bad(name(image, 3), f"{usage} in {top.name}/", " or ".join(parts), "rename it")
+    return PARTS.index(usage) if usage in parts else part
+
+
+def resize(folder: Path) -> Path:
+    """Write each image's `picture` into FOLDER-resized.csv beside FOLDER; return its path."""
+    made = Path(f"{os.path.abspath(folder)}-resized.csv")
+    with one_line(folder):
+        source, files, reader = discover(folder)
+    if reader is csvs.read or made.exists():
+        raise bad(name(folder), source, f"emotion folders, no {name(made)} beside", "use that CSV")
+    lines = [b"emotion,pixels,Usage\n"]
+    for path, part, label in files:
+        pixels = " ".join(map(str, images.picture(path).flat))
+        lines.append(f"{label},{pixels},{PARTS[part]}\n".encode())
+    write_atomically(made, lambda file: file.writelines(lines))
+    return made
