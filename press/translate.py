@@ -29,6 +29,7 @@ from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
 from press.chapters import ORDER, PACKAGES, read_cells, settings_texts
+from press.values import ROLE
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
@@ -73,7 +74,7 @@ def sentences(text: str) -> list[str]:
 
 def words(text: str) -> bool:
     """Return whether there is anything to translate in a text of the source."""
-    return bool(WORD.search(text.replace(HOLE, "_")))
+    return bool(WORD.search(ROLE.sub("_", text.replace(HOLE, "_"))))
 
 
 def numbered(text: str) -> str:

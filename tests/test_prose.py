@@ -14,7 +14,7 @@ from beyond import claims
 from hw3 import complexity, faces, metrics, models, original, pca, recipes, runs, train, weights
 from hw3.disk import ROOT
 
-CONVERTED = ("cnn", "complexity", "dnn", "pca")  # the others follow
+CONVERTED = ("index", "cnn", "complexity", "dnn", "pca")  # the others follow
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -24,6 +24,51 @@ def test_no_sentence_stands_in_a_code_cell_and_cells_are_short(name):
     assert markdown > 150
     assert longest <= 12
     assert functions == []
+
+
+# The front page.
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """Return the runs that the pages show as recorded: the CNN and the DNN."""
+    return [runs.recorded(name)[0] for name in (runs.SHOWN_CNN, runs.SHOWN_DNN)]
+
+
+def test_fer2013_has_so_many_faces(recorded):  # the first sentence
+    parts = [len(recorded[0].predicted(part)[0]) for part in ("PublicTest", "PrivateTest")]
+    assert sum(faces.COUNTS) + sum(parts) == 35_887
+
+
+def test_both_networks_of_the_original_have_six_million_parameters():  # the second sentence
+    assert {round(number / 1e6) for number in original.PARAMETERS.values()} == {6}
+
+
+def test_the_recorded_cnn_leads_the_dnn(recorded):  # answer 2
+    labels, by_cnn = recorded[0].predicted("PrivateTest")
+    assert metrics.difference(labels, by_cnn, recorded[1].predicted("PrivateTest")[1]).low > 0
+
+
+def test_the_emotions_that_the_front_page_names_are_those(recorded):  # answer 3 and the table
+    matrix = metrics.confusion(*recorded[0].predicted("PrivateTest"))
+    first = metrics.confused_pairs(matrix)["pair"].head(3).tolist()
+    assert first == ["Sad – Neutral", "Fear – Sad", "Angry – Sad"]
+    shares = metrics.shares(matrix)
+    assert (shares.diagonal().argmax(), shares.diagonal().argmin()) == (faces.HAPPY, faces.FEAR)
+    np.fill_diagonal(shares, 0)
+    assert np.unravel_index(shares.argmax(), shares.shape) == (faces.DISGUST, faces.ANGRY)
+    assert matrix.sum(axis=1).argmin() == faces.DISGUST  # "the few faces"
+
+
+def test_the_dnn_of_the_original_collapsed_and_did_not_overfit():  # what the original states
+    log = original.history("dnn")
+    assert max(log["accuracy"][-1], log["val_accuracy"][-1]) < 1 / faces.N_CLASSES
+    assert abs(log["accuracy"][-1] - log["val_accuracy"][-1]) < 0.01
+
+
+def test_the_matrix_of_the_original_is_no_matrix_of_new_faces():  # what the original states
+    implied = np.average(original.confusion().diagonal(), weights=faces.COUNTS)
+    assert implied > original.ACCURACY["cnn"] + 0.1
 
 
 # Chapter 1.

@@ -73,6 +73,13 @@ def test_a_placeholder_catches_no_comma_of_a_list():
     assert found == "高興 1.5 → 2.0、難過 3.0"
 
 
+def test_a_value_alone_needs_no_translation():
+    source = {"{eval}`happy`": ("a.ipynb", False), "{eval}`sad` of faces": ("a.ipynb", False)}
+    messages = dict.fromkeys(source, "a.html")
+    _, missing, _ = check({}, source, messages)
+    assert list(missing) == ["{eval}`sad` of faces"]
+
+
 def test_the_entry_that_fixes_most_letters_wins():
     catalog = {
         "%1 of %2": "%2 中的 %1",
