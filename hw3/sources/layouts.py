@@ -33,15 +33,15 @@ def discover(path):
     if isinstance(chosen[0][1], int):
         (files, told), reader = _images(chosen), images.read
     beside = [_title(entry) for entry in entries if entry not in dict(chosen)]
-    beside[8:] = [f"{len(beside) - 8} more"] * (len(beside) > 8)
-    return source + told + f" (not read: {', '.join(beside)})" * bool(beside), files, reader
+    beside = [*beside[:8], f"{len(beside) - 8} more"] if len(beside) > 8 else beside
+    return source + told + (f" (not read: {', '.join(beside)})" if beside else ""), files, reader
 
 
 def children(folder):
     """Return the entries of a folder, on disk or in a zip, by name; no hidden and stray ones."""
     if not folder.is_dir():
         raise NotADirectoryError(0, "no folder", str(folder))
-    seen = [entry for entry in folder.iterdir() if not csvs.HIDDEN.search(entry.name)]
+    seen = (entry for entry in folder.iterdir() if not csvs.HIDDEN.search(entry.name))
     return sorted(seen, key=lambda entry: entry.name)
 
 
@@ -52,7 +52,7 @@ def stamp(files):
 
 
 def _title(entry):
-    return name(entry.name) + "/" * entry.is_dir()
+    return name(entry.name) + ("/" if entry.is_dir() else "")
 
 
 def _choose(entries):
@@ -66,8 +66,8 @@ def _choose(entries):
     folders = [(parts[part], part) for part in range(len(PARTS)) if part in parts]
     train, test = table("train"), table("test", csvs.TESTS)
     known = table("fer2013") or table("icml_face_data") or (train and train + test)
-    ends = [end for entry in entries if (end := entry.name[-4:]) in (".csv", ".png", ".jpg")]
-    single = [(e, tuple(csvs.COLUMNS)) for e in entries if [e.name[-4:]] == ends == [".csv"]]
+    data = [entry for entry in entries if entry.name.endswith((".csv", ".png", ".jpg"))]
+    single = table(data[0].name.removesuffix(".csv")) if len(data) == 1 else []
     return known or folders or test or single
 
 
