@@ -17,7 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from hw3 import complexity, metrics, runs
+from hw3 import complexity, metrics, original, runs
 from hw3.faces import EMOTIONS
 from press import chapters, page
 
@@ -597,10 +597,10 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
     with opened(browser, html / "book" / "cnn.html") as (tab, _):
         tab.set_viewport_size(WIDE)
         tab.wait_for_function(SETTLED)
-        plot = tab.locator(".js-plotly-plot").first
-        plot.scroll_into_view_if_needed()
+        recorded, yours = tab.locator(".js-plotly-plot").all()
 
-        def point_at(epoch):
+        def told_at(plot, epoch):
+            plot.scroll_into_view_if_needed()
             at = tab.evaluate(
                 """([p, epoch]) => {
                     const b = p.getBoundingClientRect(), {xaxis: x, yaxis2: y} = p._fullLayout;
@@ -610,16 +610,18 @@ def test_curves_tell_the_values_of_the_epoch_pointed_at(html, browser, own):
             )
             tab.mouse.move(*at, steps=3)
             expect(plot.locator(".hoverlayer .legendtitletext")).to_have_text(f"epoch {epoch}")
+            return " ".join(plot.locator(".hoverlayer text").all_text_contents())
 
-        assert len(own.history["loss"]) == 2
-        point_at(4)
-        told = " ".join(plot.locator(".hoverlayer text").all_text_contents())
+        log = original.history("cnn")
+        assert (len(log["loss"]), len(own.history["loss"])) == (200, 2)
+        told = told_at(recorded, 202)
         assert "recorded" in told
-        assert "your own" not in told, "it has no fourth epoch"
-        point_at(2)
-        told = " ".join(plot.locator(".hoverlayer text").all_text_contents())
-        for part, key in (("held-out", "val_accuracy"), ("training", "accuracy")):
-            assert f"{own.history[key][1]:.1%} your own, {part}" in told
+        assert "original CNN" not in told, "it has no epoch 202"
+        shown = [(told_at(recorded, 4), "original CNN", log, 4)]
+        shown.append((told_at(yours, 2), "your own", own.history, 2))
+        for told, name, history, epoch in shown:
+            for part, key in (("held-out", "val_accuracy"), ("training", "accuracy")):
+                assert f"{history[key][epoch - 1]:.1%} {name}, {part}" in told
 
 
 def test_every_plot_has_its_text_without_scripts(html, browser):
