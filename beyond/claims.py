@@ -28,11 +28,13 @@ ROUNDING = 0.005  # what is stated as 69% may be 68.5%
 LOSSES = ("stable loss", "clipped loss")
 LEAST, MOST = original.ACCURACY["cnn"] - ROUNDING, original.ACCURACY["dnn"] + ROUNDING
 NEW = "PrivateTest without copies"  # the part of a recorded run for claims about new faces
+BOTH = "PublicTest and PrivateTest"  # its part for claims about a confusion matrix
+MEAN = "{} minus the mean of the others"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs to test claims on, the part that counts, and the part of it that holds new faces."""
+    """Runs to test claims on, and their parts: for accuracies, of new faces, for the matrix."""
 
     cnn: Run
     dnn: Run
@@ -40,20 +42,23 @@ class Evidence:
     original_dnns: dict[str, Run]  # by loss
     part: str
     new: str  # no copy of these faces was learned from
+    matrix: str
 
 
 def recorded_evidence() -> Evidence:
-    """Return the recorded runs on FER2013's PrivateTest."""
+    """Return the recorded runs on FER2013's PrivateTest, the matrix on PublicTest too."""
     names = (runs.SHOWN_CNN, runs.SHOWN_DNN, "original-cnn", "original-dnn", "clipped-dnn")
     cnn, dnn, original_cnn, *dnns = (with_new(runs.recorded(name)[0]) for name in names)
     by_loss = dict(zip(LOSSES, dnns, strict=True))
-    return Evidence(cnn, dnn, original_cnn, by_loss, "PrivateTest", NEW)
+    return Evidence(cnn, dnn, original_cnn, by_loss, "PrivateTest", NEW, BOTH)
 
 
 def with_new(run: Run) -> Run:
-    """Return a recorded run with the part NEW: PrivateTest without copies of what it learned."""
+    """Return a recorded run with two more parts: NEW, no copy of what it learned, and BOTH."""
     new = audit.without_copies(run, "PrivateTest").predictions["PrivateTest"]
-    return replace(run, predictions=run.predictions | {NEW: new})
+    tests = zip(run.predictions["PublicTest"], run.predictions["PrivateTest"], strict=True)
+    both = tuple(map(np.concatenate, tests))
+    return replace(run, predictions=run.predictions | {NEW: new, BOTH: both})
 
 
 def own_evidence(faces, profile: str) -> Evidence:
@@ -62,7 +67,7 @@ def own_evidence(faces, profile: str) -> Evidence:
     dnns = [trained.obtain("dnn", faces, each) for each in recipes]
     cnn = trained.obtain("cnn", faces, recipe("cnn", profile))
     by_loss = dict(zip(LOSSES, dnns, strict=True))
-    return Evidence(cnn, dnns[0], cnn, by_loss, "held-out", "held-out")
+    return Evidence(cnn, dnns[0], cnn, by_loss, "held-out", "held-out", "held-out")
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,10 @@ class Claim:
 
 def pair_excess(i: int, j: int, counts: np.ndarray) -> np.ndarray:
     """Return the rate at which i and j are confused minus the mean rate of all other pairs."""
-    n = counts.sum(-1)
-
-    def rate(a, b):
-        return (counts[..., a, b] + counts[..., b, a]) / (n[..., a] + n[..., b])
-
-    rates = rate(*np.triu_indices(N_CLASSES, 1))
-    return rate(i, j) - (rates.sum(-1) - rate(i, j)) / (rates.shape[-1] - 1)
+    n, (a, b) = counts.sum(-1), np.triu_indices(N_CLASSES, 1)
+    rates = (counts[..., a, b] + counts[..., b, a]) / (n[..., a] + n[..., b])
+    pair = (a == min(i, j)) & (b == max(i, j))
+    return rates[..., pair].mean(-1) - rates[..., ~pair].mean(-1)
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
@@ -115,21 +117,20 @@ def recall_lead(best: list[int], counts: np.ndarray) -> np.ndarray:
     return recall[..., best].min(-1) - np.delete(recall, best, -1).max(-1)
 
 
-def _pairs(first, *others):
+def _pairs(i, *others):
     """Return the pair statistics of one emotion with each of the others, by name."""
-    return {metrics.pair_name(first, o): partial(pair_excess, first, o) for o in others}
+    return {MEAN.format(metrics.pair_name(i, j)): partial(pair_excess, i, j) for j in others}
 
 
 REST = [e for e in range(N_CLASSES) if e != FEAR]
-# for each observation the statistics of a confusion matrix that must all be positive
 OBSERVATIONS = {
     "Fear is easily confused with Sad, Neutral and Angry": _pairs(FEAR, SAD, NEUTRAL, ANGRY),
     "Sad and Neutral are easily confused": _pairs(SAD, NEUTRAL),
     "Angry is easily confused with Sad and Neutral": _pairs(ANGRY, SAD, NEUTRAL),
     "Neutral is recognized well, while Fear, Sad and Angry are often taken for Neutral": {
-        "recall of Neutral": partial(recall_excess, NEUTRAL),
+        MEAN.format("recall of Neutral"): partial(recall_excess, NEUTRAL),
         **{
-            f"{EMOTIONS[i]} taken for Neutral": partial(drift_excess, i, NEUTRAL)
+            MEAN.format(f"{EMOTIONS[i]} taken for Neutral"): partial(drift_excess, i, NEUTRAL)
             for i in (FEAR, SAD, ANGRY)
         },
     },
@@ -194,7 +195,7 @@ def _better(evidence, level):
 
 
 def _of_matrix(statistic, evidence, level):
-    counts = metrics.confusion(*evidence.cnn.predicted(evidence.part))
+    counts = metrics.confusion(*evidence.cnn.predicted(evidence.matrix))
     return metrics.of_counts(statistic, counts, level)
 
 
@@ -361,4 +362,4 @@ def _compare(numbers):
 
 def observations(run: Run, part: str = "held-out") -> pd.DataFrame:
     """Return `verdicts` on the six observations of question 3 on a run's predictions for a part."""
-    return verdicts(Evidence(run, run, run, {}, part, part), OBSERVED)
+    return verdicts(Evidence(run, run, run, {}, part, part, part), OBSERVED)

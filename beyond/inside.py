@@ -237,8 +237,8 @@ def look(model: keras.Model, images, labels, each: int = 100) -> dict[str, np.nd
 
 def claimed_pairs() -> list[tuple[int, int]]:
     """Return the pairs of emotions, as codes, that the original's observations 1 to 3 name."""
-    names = {name for statistics in list(claims.OBSERVATIONS.values())[:3] for name in statistics}
-    return [PAIRS[name] for name in sorted(names)]
+    tests = [test for tests in list(claims.OBSERVATIONS.values())[:3] for test in tests.values()]
+    return sorted({test.args for test in tests})
 
 
 def pair_distances(arrays: dict[str, np.ndarray]) -> pd.DataFrame:

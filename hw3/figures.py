@@ -188,7 +188,7 @@ def confusion_matrices(matrices: dict, names, note: str = "", sides=SIDES) -> Fi
 
 
 def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
-    """Say best and worst recall and the largest confusion; rows of absent classes are NaN."""
+    """Say best and worst recall and the largest mistake; rows of absent classes are NaN."""
     readings = []
     for title, shares in matrices.items():
         right, wrong = shares.diagonal(), np.where(np.eye(len(names)) == 1, -1, shares)
@@ -196,7 +196,7 @@ def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
         true, taken = np.unravel_index(np.nanargmax(wrong), wrong.shape)
         reading = (
             f"most often right is {names[best]} ({right[best]:.2f}), "
-            f"least often {names[worst]} ({right[worst]:.2f}); the largest confusion is "
+            f"least often {names[worst]} ({right[worst]:.2f}); the largest other share is "
             f"{names[true]} taken for {names[taken]} ({wrong[true, taken]:.2f})."
         )
         readings.append(f"{title}: {reading}")

@@ -141,8 +141,8 @@ def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
 
 
 def pair_name(i: int, j: int) -> str:
-    """Return the name of a pair of emotions, given as codes: "Fear – Sad"."""
-    return f"{EMOTIONS[i]} – {EMOTIONS[j]}"
+    """Return the name of a pair of emotions, given as codes: "Fear/Sad"."""
+    return f"{EMOTIONS[i]}/{EMOTIONS[j]}"
 
 
 def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:

@@ -95,11 +95,11 @@ class Interactive:
             f'<noscript><p class="hw3-text">{label}</p></noscript>'
             f'<div class="hw3-plot">{plot}</div>{small}{self.below}</div>'
         )
-        lines = self.figure.layout.title.text, self.note and f"<sub>{self.note}</sub>"
-        title = {"text": "<br>".join(filter(None, lines)), "yref": "container", "automargin": True}
-        alone = json.loads(go.Figure(self.figure).update_layout(title=title).to_json())
-        kind = "application/vnd.plotly.v1+json"
-        return {kind: alone, "text/html": page, "text/plain": self.label}
+        first, *rest = *filter(None, (self.figure.layout.title.text, *self.note.split("<br>"))), ""
+        title = {"text": first, "subtitle": {"text": "<br>".join(rest)}, "font": {"size": 13}}
+        title |= {"y": 0.98, "yanchor": "top", "yref": "container", "automargin": True}
+        lab = json.loads(go.Figure(self.figure).update_layout(title=title).to_json())
+        return {"application/vnd.plotly.v1+json": lab, "text/html": page, "text/plain": self.label}
 
 
 def plain(text: str) -> str:

@@ -44,7 +44,7 @@ JOINTS = {
     ": ": "：",
     r", (?![-\d.]+[;\]])": "、",
 }  # no interval's
-JOINTS |= {" → ": " → ", " – ": "–", r" (?=[\d(])": " "}
+JOINTS |= {" → ": " → ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 # Two words, not in code: no device's or file's name.

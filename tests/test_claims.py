@@ -36,7 +36,8 @@ OVERFITS = "Such a DNN overfits when it is trained again"
 
 def evidence(cnn=None, dnn=None, original=None, stable=None, clipped=None):
     runs = [r or run() for r in (cnn, dnn, original, stable, clipped)]
-    return Evidence(*runs[:3], {"stable loss": runs[3], "clipped loss": runs[4]}, "held-out", "new")
+    dnns = {"stable loss": runs[3], "clipped loss": runs[4]}
+    return Evidence(*runs[:3], dnns, "held-out", "new", "matrix")
 
 
 def judge_one(text, given):
@@ -128,6 +129,28 @@ def test_new_faces_of_the_recorded_runs_have_no_copy_in_training():
     assert len(rows) == given.original_cnn.hits("PrivateTest")[1] - leaked
 
 
+def test_what_is_said_of_the_confusion_matrix_is_tested_on_its_part():
+    def predicted(part):
+        labels = np.repeat(np.arange(7), 200)
+        taken = np.where(labels == SAD, faces.NEUTRAL, labels)
+        return labels, taken if part == "matrix" else labels
+
+    given = evidence(cnn=SimpleNamespace(predicted=predicted))
+    row = judge_one("Sad and Neutral are easily confused", given)
+    assert row["verdict"] == "holds"
+    assert row["value"] == pytest.approx(0.5)
+
+
+def test_the_recorded_matrix_is_that_of_both_test_parts():
+    run = claims.recorded_evidence()
+    rows, labels, _ = run.cnn.predictions[run.matrix]
+    parts = [run.cnn.predictions[part] for part in ("PublicTest", "PrivateTest")]
+    assert np.array_equal(rows, np.concatenate([part[0] for part in parts]))
+    assert len(np.unique(rows)) == len(labels) == 7178
+    right = sum(run.cnn.hits(part)[0] for part in ("PublicTest", "PrivateTest"))
+    assert run.cnn.hits(run.matrix) == (right, 7178)
+
+
 def test_structure_matters_if_the_cnn_is_better_on_the_same_faces():
     text = "Using the structure of images matters"
     assert judge_one(text, evidence(cnn=run(hits=700)))["verdict"] == "holds"
@@ -171,7 +194,7 @@ def test_every_stated_number_is_covered():
 def test_an_emotion_without_faces_is_said():
     row = judge_one("Sad and Neutral are easily confused", evidence())  # all labels are Angry
     assert row["verdict"] == "undecided"
-    assert row["evidence"] == "Sad – Neutral: no faces of an emotion"
+    assert row["evidence"] == "Sad/Neutral minus the mean of the others: no faces of an emotion"
 
 
 def test_a_claim_is_one_entry_and_its_intervals_are_widened_for_all_tests():

@@ -180,9 +180,7 @@ def test_a_look_holds_all_that_the_page_shows():
     assert {name: found[name].shape for name in shapes} == shapes
     table = inside.pair_distances(found)
     assert table["claimed"].sum() == len(inside.claimed_pairs()) == 6
-    assert {"Sad", "Neutral"} in [
-        set(pair.split()[::2]) for pair in table[table["claimed"]]["pair"]
-    ]
+    assert {"Sad", "Neutral"} in [set(p.split("/")) for p in table[table["claimed"]]["pair"]]
 
 
 def test_the_cnn_has_the_layers_that_are_asked():

@@ -3,6 +3,7 @@ out and has to load.
 """
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
+from plotly.offline import get_plotlyjs
 
-from hw3 import complexity, metrics, original, runs
+from hw3 import complexity, figures, metrics, original, runs
 from hw3.faces import EMOTIONS
 from press import chapters, page
 
@@ -548,6 +550,31 @@ def test_confusion_matrix_answers_to_pointing_clicking_and_choosing(html, browse
         )
         assert recorded.locator("form i").count() == 0, "no face of FER2013 travels with the report"
         assert wrong == []
+
+
+def test_title_and_note_of_a_figure_are_seen_in_jupyterlab(browser, tmp_path):
+    """JupyterLab hands the figure's own format to the same plotly."""
+    cells = metrics.cells(np.eye(7, dtype=int))
+    history = {key: [0.5, 0.6] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    shown = [
+        figures.confusion_matrix(cells, EMOTIONS, "a title", "a note"),
+        figures.history_curves({"a": history}, "a title\na note"),
+    ]
+    path = tmp_path / "lab.html"
+    for figure in shown:
+        format = json.dumps(figure._repr_mimebundle_()["application/vnd.plotly.v1+json"])
+        draw = f"<div id='f'></div><script>Plotly.newPlot('f', {format})</script>"
+        path.write_text(f"<meta charset='utf-8'><script>{get_plotlyjs()}</script>{draw}", "utf-8")
+        with opened(browser) as (tab, _):
+            tab.goto(path.as_uri())
+            box = tab.locator("#f").bounding_box()
+            title, note = (tab.locator(f".{name}") for name in ("gtitle", "gtitle-subtitle"))
+            expect(title).to_have_text("a title")
+            expect(note).to_have_text("a note")
+            upper, lower = title.bounding_box(), note.bounding_box()
+            assert box["y"] <= upper["y"]
+            assert upper["y"] + upper["height"] <= lower["y"] + 1
+            assert lower["y"] + lower["height"] <= tab.locator(".bglayer").bounding_box()["y"]
 
 
 def test_what_was_chosen_and_what_is_told_agree_after_going_back(html, browser):

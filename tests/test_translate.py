@@ -56,6 +56,7 @@ CATALOG = {
             "成立。高興：5 張影像中有 2 張。",
         ),  # two sentences
         ("Sad – Happy", "難過–高興"),
+        ("Sad/Happy", "難過／高興"),
         ("1.5% (1.0% to 2.0%)", "1.5%（1.0% 至 2.0%）"),
         ("recipe mirrored", "配方 mirrored"),  # a name stays, even one that the catalog has
         ("CPU Intel(R) Xeon(R) Processor @ 2.20GHz", "CPU Intel(R) Xeon(R) Processor @ 2.20GHz"),
