@@ -29,8 +29,9 @@ def translations(options) -> None:
     """List what the Chinese edition of the built book lacks, and what its catalog has in vain."""
     from press import translate
 
-    texts = translate.source_texts(), translate.built_messages()
-    translator, missing, stale = translate.check(translate.read_catalog(), *texts)
+    texts = *translate.source_texts(), translate.built_messages()
+    translator, stale = translate.check(translate.read_catalog(), *texts)
+    missing = translator.missing
     for kind, entries in (("missing", missing), ("stale", stale)):
         for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")

@@ -1,12 +1,10 @@
-"""The Traditional Chinese edition: what each message of the book says in Chinese, or lacks.
+"""The Traditional Chinese edition: its catalog, and what that says of each text of the book.
 
-A chapter's prose is computed, so a message changes with each build. The catalog CATALOG, an
-ordinary .po file, holds it with %1, %2, ... for what is computed: formatted values and conditions
-in the source. What a placeholder catches is translated by the same catalog, as a whole, or its
-sentences, or the parts of a list; names and numbers stay (%=1 in the Chinese keeps any text).
-`write_concrete` makes of the doctrees of the English pages the .po of one build, which Sphinx's own
-transform then reads. Sphinx does not look into HTML, such as tables, nor into the pages' heads: for
-them this module is an extension of the Chinese build.
+Sphinx translates paragraphs, headings and items by itself, as it reads the chapters. It does not
+look into HTML, such as tables, nor at the pages' heads and values: for them this module is an
+extension of the Chinese build. The catalog CATALOG is an ordinary .po file. A text that code puts
+together, as a figure's label, has an entry with %1, %2, ... for its parts, which are translated by
+the same catalog (%=1 in the Chinese keeps one).
 """
 
 # ruff: noqa: RUF001 (Chinese has its own parentheses and colons)
@@ -16,7 +14,7 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -29,21 +27,13 @@ from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
 from press.chapters import ORDER, PACKAGES, read_cells, settings_texts
-from press.values import ROLE
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
 HEADER = b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
 HEADER += b'"Language: zh_TW\\n"\n\n'
-HOLE = "\0"  # something computed, in a text of the source
-# What joins sentences, and the parts of a computed list, in English and in Chinese.
-SENTENCES = r"(?<=[.?!]) (?=\S)"
-JOINTS = {
-    SENTENCES: "",
-    r"; (?!n = )": "；",
-    ": ": "：",
-    r", (?![-\d.]+[;\]])": "、",
-}  # no interval's
+# What joins the parts of a text that no entry fits, in English and in Chinese.
+JOINTS = {r"(?<=[.?!]) (?=\S)": "", r"; (?!n = )": "；", ": ": "：", r", (?![-\d.]+[;\]])": "、"}
 JOINTS |= {" → ": " → ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
@@ -67,107 +57,41 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def sentences(text: str) -> list[str]:
-    """Return the sentences of a text."""
-    return re.split(SENTENCES, text)
-
-
 def words(text: str) -> bool:
-    """Return whether there is anything to translate in a text of the source."""
-    return bool(WORD.search(ROLE.sub("_", text.replace(HOLE, "_"))))
+    """Return whether there is anything to translate in a text, beside values, formulas and code."""
+    return bool(WORD.search(re.sub(r"\{\w+\}`[^`]*`|`[^`]*`|\$[^$]*\$|%\d", "_", text)))
 
 
-def numbered(text: str) -> str:
-    """Return a text of the source as the catalog has it: %1, %2, ... in place of its holes."""
-    parts = re.split(f"{HOLE}+", text)
-    return parts[0] + "".join(f"%{number}{part}" for number, part in enumerate(parts[1:], 1))
-
-
-# The source: every text that it can show, with holes for what it computes.
-
-
-def source_texts() -> dict[str, tuple[str, bool]]:
-    """Return all texts that pages can show, in one line: {text: (its file, is it a branch)}.
-
-    A branch is a whole text that a chapter's condition shows or not.
-    """
-    entries = []
-
-    def add(path: Path, texts, branch: bool = False) -> None:
-        file = str(path.relative_to(ROOT))
-        entries.extend((one_line(text), (file, branch)) for text in texts)
-
+def source_texts() -> tuple[dict[str, str], str]:
+    """Return the texts of code and settings, each with its file, and all Markdown, in one line."""
+    found, markdown = settings_texts(), []
     for path in sorted(ROOT / "book" / f"{name}.ipynb" for name in ORDER):
-        for kind, source in read_cells(path):
-            for text, branch in texts_of(source) if kind == "code" else [(source, False)]:
-                add(path, blocks(text))
-                if branch:
-                    add(path, blocks(text) & {text.strip()}, True)
-    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py")):
-        for text, _ in texts_of(path.read_text(encoding="utf-8")):
-            add(path, blocks(text))
-    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.html")):
-        texts = []
-        translate_html(path.read_text(encoding="utf-8"), noting(texts))
-        add(path, texts)
-    for path in sorted((ROOT / "results" / "audit").glob("*.json")):
-        strings = re.findall(r'"(?:[^"\\]|\\.)*"', path.read_text(encoding="utf-8"))
-        add(path, map(json.loads, strings))
-    for path in sorted((ROOT / "results" / "fer2013").glob("*/run.json")):
-        add(path, blocks(json.loads(path.read_text(encoding="utf-8")).get("note", "")))
-    for text, file in settings_texts().items():
-        add(ROOT / file, [text])
-    # where a text stands twice, its being a branch counts
-    return dict(sorted(entries, key=lambda entry: entry[1][1]))
+        cells = read_cells(path)
+        markdown += [source for kind, source in cells if kind == "markdown"]
+        for code in (source for kind, source in cells if kind == "code"):
+            found |= dict.fromkeys(texts_of(code), f"book/{path.name}")
+    for path in sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.*")):
+        if path.suffix == ".py":
+            found |= dict.fromkeys(texts_of(path.read_text("utf-8")), str(path.relative_to(ROOT)))
+        elif path.suffix == ".html":
+            texts = []
+            translate_html(path.read_text("utf-8"), noting(texts))
+            found |= dict.fromkeys(map(one_line, texts), str(path.relative_to(ROOT)))
+    for path in sorted((ROOT / "results").glob("*/**/*.json")):
+        strings = re.findall(r'"(?:[^"\\]|\\.)*"', path.read_text("utf-8"))
+        found |= dict.fromkeys(map(json.loads, strings), str(path.relative_to(ROOT)))
+    return found, one_line("\n".join(markdown))
 
 
-def texts_of(code: str) -> Iterator[tuple[str, bool]]:
-    """Return all texts in Python source, and whether each is a branch of a condition."""
-    inner, branches = set(), set()
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr):  # a docstring, perhaps
-            inner.add(id(node.value))
-        elif isinstance(node, ast.JoinedStr):
-            inner |= {id(part) for part in node.values}
-        elif isinstance(node, ast.FormattedValue):
-            inner.add(id(node.format_spec))
-        elif isinstance(node, ast.IfExp):
-            branches |= {id(node.body), id(node.orelse)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and id(node) not in inner:
-            text = template(node)
-            if isinstance(node, ast.Constant):  # of str.format
-                text = re.sub(r"\{\w*\}", HOLE, text)
-            yield text, id(node) in branches
-        elif isinstance(node, ast.AnnAssign):  # a field, which a chapter shows as words
-            yield ast.unparse(node.target).replace("_", " "), False
+def texts_of(code: str) -> Iterator[str]:
+    """Return the texts in Python source: strings, and names that tables show as words."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield one_line(node.value)
+        elif isinstance(node, ast.AnnAssign):  # a field
+            yield ast.unparse(node.target).replace("_", " ")
         elif isinstance(node, ast.keyword) and node.arg:  # a column, as in table.assign(share=...)
-            yield node.arg, False
-
-
-def template(node: ast.AST) -> str:
-    """Return the text of an expression, with HOLE for each part that is computed."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(map(template, node.values))
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return template(node.left) + template(node.right)
-    return HOLE
-
-
-def blocks(text: str) -> set[str]:
-    """Return what of a text can become a message, without its marks.
-
-    That is the whole, its paragraphs, items, headings and cells of tables, and their sentences.
-    """
-    lines = text.split("\n")
-    parts = {text, *lines, *re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |#|\d+\. |:::|\|))", text)}
-    parts |= {cell.strip(" |") for line in lines if "|" in line for cell in line.split("|")}
-    parts |= {sentence for part in parts for sentence in sentences(one_line(part))}
-    marks = re.compile(r"^\s*(?:[-*] |#+ |\d+\. |:::\S+\n)|\n:::$")
-    return {marks.sub("", part).strip() for part in parts}
+            yield node.arg
 
 
 def noting(texts: list[str]) -> Callable[[str], str]:
@@ -197,134 +121,66 @@ def read_catalog() -> dict[str, str]:
 
 
 class Translator:
-    """Translates messages by a catalog, and notes what it used and what it lacks.
+    """Translates texts by a catalog, and notes what it met and what is missing, with the page.
 
-    What fits one of the texts `source`, with HOLE for what is computed, should be in the catalog.
-    `page` is where the next messages stand. `met` are the entries used, in the order of messages,
-    with the page of the first one; `missing` are those without Chinese, with page and message.
+    A text is looked up as a whole. One of Markdown must be there. Else the entry with placeholders
+    that fits and has most letters of its own says it, and else its parts are looked up.
     """
 
-    def __init__(self, catalog: dict[str, str], source=()):
-        self.catalog = {numbered(one_line(text)): "" for text in source if words(text)} | catalog
+    def __init__(self, catalog: dict[str, str], source: dict[str, str], markdown: str):
+        self.catalog, self.source, self.markdown = catalog, source, markdown
         self.page, self.met, self.missing = "", {}, {}
-        with_holes = [english for english in self.catalog if re.search(r"%\d", english)]
-        self.patterns = sorted(map(self._pattern, with_holes), key=lambda p: -p[0])
-        self.translate, self.entry = cache(self._translate), cache(self._entry)
-        self.known, self.fixed = cache(self._known), cache(self._fixed)
+        entries = [english for english in catalog if re.search(r"%\d", english)]
+        entries.sort(key=lambda english: -len(re.sub(r"%\d+", "", english)))
+        self.patterns = {english: self.pattern(english) for english in entries}
+        self.attempt = cache(self._attempt)
 
-    def _pattern(self, english: str) -> tuple[int, str, re.Pattern, str]:
-        """Return how much of an entry is fixed, its longest fixed part, its pattern, and itself."""
-        parts = re.split(r"%\d+", english)
-        # Each fixed part is taken where it comes first, but for the last one: so a long text is
-        # never tried twice.
-        middle = "".join(f"(?>(.*?){re.escape(part)})" for part in parts[1:-1])
-        pattern = re.compile(f"{re.escape(parts[0])}{middle}(.*){re.escape(parts[-1])}", re.DOTALL)
-        return len("".join(parts).replace(" ", "")), max(parts, key=len), pattern, english
+    def pattern(self, english: str) -> re.Pattern:
+        """Return what fits an entry: its fixed parts, each where it comes first, but the last."""
+        first, *fixed, last = map(re.escape, re.split(r"%\d+", english))
+        return re.compile(f"{first}{''.join(f'(?>(.+?){part})' for part in fixed)}(.+){last}")
 
-    def _translate(self, text: str) -> str:
-        """Return a message in Chinese, or as it is where it is a name, a number, or missing."""
-        text = text.strip()
-        english, caught = self.entry(text)
-        if english is None:
-            return self._by_parts(text)
-        chinese = self.catalog[english]
-        keep = re.findall(r"%=(\d+)", chinese)
-        caught = [c if str(i) in keep else self.translate(c) for i, c in enumerate(caught, 1)]
-        self._meet(english, text)
-        if not chinese:
-            return text
-        return spaced(re.sub(r"%=?(\d+)", lambda hole: caught[int(hole[1]) - 1], chinese))
+    def translate(self, text: str) -> str:
+        """Return a text in Chinese, or as it is where it is a name, a number, or missing."""
+        chinese, known = self.attempt(text)
+        if not known:
+            self.missing.setdefault(one_line(text), self.page)
+        return chinese
 
-    def _entry(self, text: str) -> tuple[str | None, tuple]:
-        """Return the entry that fits a whole text best, or None, and what its placeholders catch.
-
-        Best is the one by which most letters are fixed, also in what it catches, if all that it
-        catches is known. Else a list of known parts is better.
-        """
+    def _attempt(self, text: str) -> tuple[str, bool]:
+        """Return a text in Chinese, or as it is, and whether nothing of it is missing."""
+        text = one_line(text)
         if text in self.catalog:
-            return text, ()
-        fits = []
-        for fixed, longest, pattern, english in self.patterns:
-            match = pattern.fullmatch(text) if longest in text else None
-            if match and not self._is_more(text, english, pattern):
-                caught = tuple(part.strip() for part in match.groups())
-                if text not in caught and all(map(closed, caught)):
-                    known = all(map(self.known, caught))
-                    letters = fixed + sum(map(self.fixed, caught))
-                    fits.append((known, letters, fixed, english, caught))
-        known, *_, english, caught = max(fits, default=(False, None, ()))
-        if known or not self._splits(text)[0]:
-            return english, caught
-        return None, ()
+            self.met.setdefault(text, self.page)
+            return self.catalog[text] or text, bool(self.catalog[text])
+        if words(text) and (text in self.source or text in self.markdown):
+            return text, False
+        for english, pattern in self.patterns.items():
+            match = None if listed(text, pattern) else pattern.fullmatch(text)
+            made = self.all_known(match.groups()) if match else None
+            if made:
+                self.met.setdefault(english, self.page)
+                chinese = self.catalog[english]
+                for i, part in enumerate(match.groups(), 1):
+                    chinese = chinese.replace(f"%={i}", part).replace(f"%{i}", made[i - 1])
+                return spaced(chinese), True
+        for joint, chinese in JOINTS.items():
+            parts = re.split(joint, text)
+            made = self.all_known(parts) if len(parts) > 1 else parts
+            if made and made != parts:
+                return chinese.join(made), True
+        return text, not PROSE.search(text)
 
-    def _is_more(self, text: str, english: str, pattern: re.Pattern) -> bool:
-        """Return whether a text is sentences or a list where an entry is less."""
-        if len(sentences(text)) > 1:
-            return len(sentences(english)) == 1
-        if english[-1] in ".?!:":
-            return False
-        if text.endswith("."):
-            return True
-        for joint in ("; ", ": ", ", ", " and "):
-            fits = self.known if joint in ("; ", ": ") else pattern.fullmatch
-            if joint in text and joint not in english and all(map(fits, text.split(joint))):
-                return True
-        return False
-
-    def _splits(self, text: str) -> tuple[list, list]:
-        """Return the ways to take a text apart: those into known parts only, and the others.
-
-        A way is what joins the parts in Chinese, and the parts.
-        """
-        ways = [(chinese, re.split(joint, text)) for joint, chinese in JOINTS.items()]
-        ways = [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
-        known = [way for way in ways if all(map(self.known, way[1]))]
-        return known, [way for way in ways if way not in known]
-
-    def _fixed(self, text: str) -> int:
-        """Return how many letters of a text entries fix."""
-        english, caught = self.entry(text)
-        if english is None:
-            known, others = self._splits(text)
-            return max((sum(map(self.fixed, parts)) for _, parts in known + others), default=0)
-        return len(re.sub(r"%\d+| ", "", english)) + sum(map(self.fixed, caught))
-
-    def _known(self, text: str) -> bool:
-        """Return whether entries cover a text, what they catch, and so on, or all parts of it."""
-        english, caught = self.entry(text)
-        if not words(text) or (english and all(map(self.known, caught))):
-            return True
-        return (text.endswith(".") and self.known(text[:-1])) or bool(self._splits(text)[0])
-
-    def _by_parts(self, text: str) -> str:
-        """Return a text that no entry fits with its sentences or the parts of a list translated."""
-        plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)  # without the marks of figures.plain
-        if plain != text and self.known(plain):
-            return self.translate(plain)
-        if text.endswith(".") and self.known(text[:-1]):
-            chinese = self.translate(text[:-1])
-            return text if chinese == text[:-1] else chinese + "。"
-        known, others = self._splits(text)
-        for joint, parts in (known + others)[:1]:
-            chinese = list(map(self.translate, parts))
-            return text if chinese == parts else joint.join(chinese)
-        if PROSE.search(text):
-            self._meet(text, text)
-        return text
-
-    def _meet(self, english: str, text: str) -> None:
-        self.met.setdefault(english, self.page)
-        if not self.catalog.get(english):
-            self.missing.setdefault(english, f"{self.page}: {text}")
+    def all_known(self, parts: Sequence[str]) -> list[str] | None:
+        """Return parts of a text in Chinese, or None where one is missing."""
+        made = [self.attempt(part) for part in parts]
+        return [chinese for chinese, _ in made] if all(known for _, known in made) else None
 
 
-def closed(text: str) -> bool:
-    """Return whether a text is no torn part: it ends no list, and its parentheses are pairs."""
-    pair = re.compile(r"\([^()]*\)")
-    outside = text
-    while pair.search(outside):
-        outside = pair.sub("", outside)
-    return not re.search("[()]", outside) and not text.endswith((",", ";"))
+def listed(text: str, pattern: re.Pattern) -> bool:
+    """Return whether a text is a list, each part of which fits a pattern."""
+    lists = (text.split(joint) for joint in ("; ", ", ") if joint in text)
+    return any(all(map(pattern.fullmatch, parts)) for parts in lists)
 
 
 def spaced(chinese: str) -> str:
@@ -336,26 +192,21 @@ def spaced(chinese: str) -> str:
 
 
 def check(
-    catalog: dict[str, str], source: dict[str, tuple[str, bool]], messages: dict[str, str]
-) -> tuple[Translator, dict, dict]:
-    """Return a Translator that has met the messages, and what is missing and stale, with the place.
+    catalog: dict[str, str], source: dict[str, str], markdown: str, messages: dict[str, str]
+) -> tuple[Translator, dict]:
+    """Return a Translator that has met the messages of a build, and the stale entries' place.
 
-    source is as from `source_texts`, messages are those of a build, with their pages. Missing are
-    entries for them, and for both branches of every condition in a chapter. Stale are entries that
-    stand in no source text.
+    Stale are entries of which a part, between placeholders, stands in no text of the source.
     """
-    translator = Translator(catalog, source)
+    translator = Translator(catalog, source, markdown)
     for message, translator.page in messages.items():
-        translator.translate(one_line(message))
-    missing = translator.missing
-    for text, (place, branch) in source.items():
-        if branch and words(text) and not catalog.get(numbered(text)):
-            parts = [numbered(part) for part in sentences(text) if words(part)]
-            missing |= {part: place for part in parts if not catalog.get(part)}
-    everything = "\n".join(re.sub(f"{HOLE}+", HOLE, text) for text in source)
-    texts = {english: one_line(re.sub(r"%\d+", HOLE, english)) for english in catalog}
-    place = str(CATALOG.relative_to(ROOT))
-    return translator, missing, {e: place for e, text in texts.items() if text not in everything}
+        translator.translate(message)
+    everything = "\n".join([markdown, *source])
+    parts = {english: re.split(r"%\d+", english) for english in catalog}
+    stale = {
+        e for e, fixed in parts.items() if any(part.strip() not in everything for part in fixed)
+    }
+    return translator, dict.fromkeys(stale, str(CATALOG.relative_to(ROOT)))
 
 
 def update(missing: dict[str, str], stale: dict[str, str], met: dict[str, str]) -> None:
@@ -390,15 +241,15 @@ def update(missing: dict[str, str], stale: dict[str, str], met: dict[str, str]) 
 def write_concrete(folder: Path) -> int:
     """Write the .po of the build at hand for Sphinx below folder; return how many entries lack."""
     messages = built_messages()
-    translator, missing, _ = check(read_catalog(), source_texts(), messages)
+    translator, _ = check(read_catalog(), *source_texts(), messages)
     catalog = Catalog(locale=LANGUAGE)
     for message in messages:
-        chinese = translator.translate(one_line(message))
+        chinese = translator.translate(message)
         if chinese != message:
             catalog.add(message, chinese)
     path = folder / LANGUAGE / "LC_MESSAGES" / "book.po"
     write_atomically(path, lambda file: write_po(file, catalog, width=0))
-    return len(missing)
+    return len(translator.missing)
 
 
 def built_messages() -> dict[str, str]:
