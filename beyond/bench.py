@@ -230,10 +230,7 @@ def recorded_results() -> list[dict]:
 
 
 def table(result: dict) -> pd.DataFrame:
-    """Return one row for each precision, batch and way measured; the page explains the columns.
-
-    Ours is "not distinguishable" where the ranges overlap, else by medians "faster" or "slower".
-    """
+    """Return a row for each precision, batch and way; overlapping ranges are not told apart."""
     steps = pd.DataFrame([step for step in result["steps"] if "seconds" in step])
     rates = result["images"] / pd.DataFrame(steps["seconds"].tolist())
     rows = steps[["precision", "batch", "way"]].assign(**{"images/s": rates.median(axis=1)})

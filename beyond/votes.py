@@ -180,7 +180,7 @@ def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies=1
         counts += weighted @ votes[:, :N_CLASSES], weighted @ classes[predicted]
     shares = np.array([metrics.shares(c) for c in counts])
     kinds = shares, shares - unrelated(np.array(counts))
-    values = [[correlation(*both) for both in zip(k[::2], k[1::2], strict=True)] for k in kinds]
-    value, drawn = np.array(values)[:, :1], np.array(values)[:, 1:]
+    r = [[correlation(*both) for both in zip(k[::2], k[1::2], strict=True)] for k in kinds]
+    value, drawn = np.split(np.array(r), [1], axis=1)
     ends = 2 * value - np.nanquantile(drawn, [0.975, 0.025], axis=1).T
     return np.hstack([value, np.minimum(ends, 1)])
