@@ -97,14 +97,6 @@ def crowd(labels: np.ndarray, votes: np.ndarray) -> np.ndarray:
     return np.eye(N_CLASSES, dtype=int)[labels].T @ votes
 
 
-def one_voter(votes: np.ndarray) -> np.ndarray:
-    """Return the counts (7, 10) of each voter: row, the other nine's majority; column, answer."""
-    nine, counts = _other_nine(votes), np.zeros((N_CLASSES, len(ANSWERS)), int)
-    image, answer = np.nonzero(nine < N_CLASSES)
-    np.add.at(counts, (nine[image, answer], answer), votes[image, answer])
-    return counts
-
-
 def against_nine(votes: np.ndarray, predicted: np.ndarray | None = None) -> tuple:
     """Return how often (n,) an answer is the majority of nine voters, and how often they have one.
 
@@ -140,7 +132,7 @@ def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
         raise ValueError("not every picture has ten votes")
     rows = {}
     for k, group in reversed([*pd.Series(right).groupby(np.maximum(votes.max(1), 4))]):
-        name = f"{k} of 10" if k > 4 else "4 or fewer"
+        name = str(k) if k > 4 else "4 or fewer"
         rows[name] = *metrics.proportion(group.sum(), len(group)), len(group)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
 
@@ -149,13 +141,9 @@ def sides(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray) -> dict[
     """Return what the majority of voters backs where prediction and label differ: its counts."""
     wrong = labels != predicted
     backed = majority(votes)[wrong]
-    backs = {
-        "the prediction": backed == predicted[wrong],
-        "the label": backed == labels[wrong],
-        "no majority": backed == NONE,
-    }
-    backs["a third emotion"] = ~np.any(list(backs.values()), axis=0)
-    return {name: int(which.sum()) for name, which in backs.items()}
+    backs = {"the prediction": predicted[wrong], "the label": labels[wrong], "no majority": NONE}
+    counts = {name: int((backed == which).sum()) for name, which in backs.items()}
+    return counts | {"a third emotion": len(backed) - sum(counts.values())}
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -164,19 +152,35 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first[use], second[use])[0, 1])
 
 
-def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies=1000) -> tuple:
-    """Return `correlation` of the crowd's and the network's confusions, and its 95% interval.
+def unrelated(counts: np.ndarray) -> np.ndarray:
+    """Return the shares of counts (..., 7, 7), rows labels, if wrong answers ignored the label.
 
-    It is the basic one of so many bootstrap samples of the pictures (Davison and Hinkley 1997,
-    section 5.2), the same each time: sampling alone lowers a correlation, so the samples' quantiles
-    are mirrored about the value.
+    How often each label is mistaken and how often each emotion is a wrong answer stays as it is:
+    quasi-independence (Goodman 1968), fitted to rows and columns in turn. The diagonal is 0.
     """
-    n, classes = len(labels), np.eye(N_CLASSES)
+    wrong = counts * (1 - np.eye(N_CLASSES))
+    fit = np.broadcast_to(1 - np.eye(N_CLASSES), wrong.shape)
+    for axis in (-1, -2) * 100:
+        now, goal = fit.sum(axis, keepdims=True), wrong.sum(axis, keepdims=True)
+        fit = fit * np.divide(goal, now, out=np.zeros_like(now), where=now > 0)
+    return fit / np.maximum(counts.sum(-1, keepdims=True), 1)
+
+
+def alike(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray, copies=1000) -> np.ndarray:
+    """Return `correlation` of the crowd's and the network's confusions, and its 95% interval (3,).
+
+    A second row is that of their differences from `unrelated`. The interval is the basic one of so
+    many bootstrap samples of the pictures (Davison and Hinkley 1997, section 5.2), the same each
+    time: sampling alone lowers a correlation, so the samples' quantiles are mirrored about it.
+    """
+    n, classes, counts = len(labels), np.eye(N_CLASSES), []
     samples = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), copies)
-    values = []
     for weights in (np.ones(n), *samples):
         weighted = (classes[labels] * weights[:, None]).T
-        people, network = weighted @ votes[:, :N_CLASSES], weighted @ classes[predicted]
-        values.append(correlation(metrics.shares(people), metrics.shares(network)))
-    ends = 2 * values[0] - np.nanquantile(values[1:], [0.975, 0.025])
-    return values[0], *np.minimum(ends, 1)
+        counts += weighted @ votes[:, :N_CLASSES], weighted @ classes[predicted]
+    shares = np.array([metrics.shares(c) for c in counts])
+    kinds = shares, shares - unrelated(np.array(counts))
+    r = [[correlation(*both) for both in zip(k[::2], k[1::2], strict=True)] for k in kinds]
+    value, drawn = np.split(np.array(r), [1], axis=1)
+    ends = 2 * value - np.nanquantile(drawn, [0.975, 0.025], axis=1).T
+    return np.hstack([value, np.minimum(ends, 1)])

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from beyond import bench
@@ -155,30 +156,41 @@ def test_the_tables_of_recorded_results_follow_from_their_repetitions(path):
     assert "/" not in result["device"]
 
 
-def test_table_compares_medians_and_names_the_share_of_the_peak(made_up):
+def test_table_compares_medians_and_ranges(made_up):
     rows = bench.table(made_up)
-    columns = [
-        "precision",
-        "batch",
-        "way",
-        "images/s",
-        "min",
-        "max",
-        "n",
-        "ours is",
-        "first call (s)",
-        "TFLOP/s",
-        "of peak",
-    ]
-    assert list(rows) == columns
+    columns = ["precision", "batch", "way", "images/s", "min", "max", "n", "ours is", "times"]
+    assert list(rows) == [*columns, "first call (s)"]
     rows = rows.set_index("way")
-    assert list(
-        rows.loc[bench.OURS, ["images/s", "min", "max", "n", "ours is", "first call (s)"]]
-    ) == [2000, 1000, 4000, 3, 1, 8]
-    assert rows.loc[bench.KERAS, "ours is"] == 4
+    columns = ["images/s", "min", "max", "n", "ours is", "first call (s)"]
+    assert list(rows.loc[bench.OURS, columns]) == [2000, 1000, 4000, 3, "", 8]
+    assert list(rows.loc[bench.KERAS, ["ours is", "times"]]) == ["faster", 4]
+    assert list(rows.loc[bench.PRODUCT, ["ours is", "times"]]) == ["slower", 4]
     assert bench.TORCH not in rows.index
-    assert rows.loc[bench.OURS, "TFLOP/s"] == pytest.approx(2000 * bench.operations() / 1e12)
-    assert rows.loc[bench.OURS, "of peak"] == pytest.approx(2000 * bench.operations() / 989e12)
+
+
+def test_ways_whose_ranges_overlap_are_not_distinguishable(made_up):
+    keras = next(step for step in made_up["steps"] if step["way"] == bench.KERAS)
+    for seconds, expected in (
+        ([8.0, 8.0, 3.9], "not distinguishable"),  # 1,026 images/s: ours has 1,000 to 4,000
+        ([8.0, 8.0, 4.1], "faster"),
+        ([0.9, 0.5, 1.1], "not distinguishable"),  # 3,636 images/s
+        ([0.9, 0.5, 0.5], "slower"),
+    ):
+        keras["seconds"] = seconds
+        row = bench.table(made_up).set_index("way").loc[bench.KERAS]
+        assert row["ours is"] == expected
+        assert np.isnan(row["times"]) == (expected == "not distinguishable")
+        if expected != "not distinguishable":
+            assert row["times"] > 1, "so many times faster, or slower"
+
+
+def test_floats_are_shown_with_three_digits_that_count():
+    rows = pd.DataFrame({"way": ["a", "b"], "n": [5, 1234], "x": [87623.9, np.nan]})
+    rows["y"], rows["z"] = [0.0017753, 1234567.0], [0.671337, 99.95]
+    assert bench.shown(rows).to_numpy().tolist() == [
+        ["a", 5, "87,600", "0.00178", "0.671"],
+        ["b", 1234, "", "1,230,000", "100"],
+    ]
 
 
 def test_the_peak_is_known_only_for_the_exact_chip_and_precision():
@@ -340,9 +352,8 @@ def test_trainings_are_summed_up_by_medians_over_seeds():
 
 def test_the_figure_shows_medians_and_ranges(made_up):
     figure = bench.figure(made_up)
-    training, reading = figure.axes
+    (training,) = figure.axes
     assert [bar.get_height() for bar in training.patches if bar.get_height() > 0][:2] == [2000, 500]
     assert sorted(training.lines[0].get_ydata()) == [1000, 4000]
     assert [label.get_text() for label in training.get_xticklabels()] == ["256\nbfloat16"]
-    assert reading.get_title() == "reading 3,000 faces"
     assert "NVIDIA H200" in figure.get_supxlabel()

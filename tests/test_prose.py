@@ -12,12 +12,21 @@ import pytest
 from prose import measure
 from sklearn.decomposition import PCA
 
-from beyond import ablation, claims
+from beyond import ablation, bench, claims, votes
 from hw3 import complexity, faces, metrics, models, original, pca, recipes, runs, train, weights
 from hw3.disk import ROOT
 from hw3.faces import ANGRY, DISGUST, EMOTIONS, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
 
-CONVERTED = ("index", "cnn", "complexity", "dnn", "pca", "confusion")  # the others follow
+CONVERTED = (
+    "index",
+    "cnn",
+    "complexity",
+    "dnn",
+    "pca",
+    "confusion",
+    "humans",
+    "speed",
+)  # the others follow
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -448,3 +457,147 @@ def test_by_the_original_recipe_all_claims_but_the_sixth_hold():  # With other n
 def test_the_diagonal_of_the_original_is_no_69_percent():  # The original's matrix
     diagonal, most = original.confusion().diagonal(), original.ACCURACY["cnn"]
     assert diagonal.min() > most + 0.1
+
+
+# The page What people see.
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Return the labels of PrivateTest, what the recorded CNN says, and the votes."""
+    run = runs.recorded("modern-cnn")[0]
+    return *run.predicted("PrivateTest"), votes.recorded_votes(run.predictions["PrivateTest"][0])
+
+
+def confusions(labels, predicted, ballots):
+    """Return the (7, 7) counts of the crowd and of a network."""
+    crowd = votes.crowd(labels, ballots)[:, : faces.N_CLASSES]
+    return crowd, metrics.confusion(labels, predicted)
+
+
+def darkest(matrix):
+    """Return the names of the label and the answer of the darkest cell off the diagonal."""
+    off = np.where(np.eye(faces.N_CLASSES, dtype=bool), -1, matrix)
+    return tuple(faces.EMOTIONS[i] for i in np.unravel_index(off.argmax(), off.shape))
+
+
+def test_people_take_sad_for_neutral_and_say_neutral_more_freely(seen):  # Answer, The crowd's
+    crowd, cnn = (metrics.shares(counts) for counts in confusions(*seen))
+    assert darkest(crowd) == ("Sad", "Neutral")
+    assert darkest(cnn) == ("Disgust", "Angry")
+    others = np.arange(faces.N_CLASSES) != faces.NEUTRAL
+    assert crowd[others, faces.NEUTRAL].mean() > 2 * cnn[others, faces.NEUTRAL].mean()
+
+
+def test_one_voter_is_ahead_of_the_network(seen):  # Answer
+    _, predicted, ballots = seen
+    voter, network = votes.against_nine(ballots), votes.against_nine(ballots, predicted)
+    gap = votes.ratio(voter[0] - network[0], voter[1], signed=True)
+    assert f"{gap}" == "+2.2 points [0.8, 3.6]"
+    assert gap.low > 0
+
+
+def test_how_often_people_are_right_depends_on_what_counts(seen):  # How often are people right?
+    labels, _, ballots = seen
+    hits = ballots[np.arange(len(labels)), labels]
+    every, seven = (votes.ratio(hits, ballots[:, :n].sum(1)) for n in (10, 7))
+    nine = votes.ratio(*votes.against_nine(ballots))
+    majority = votes.majority(ballots)
+    ten = metrics.proportion((labels == majority).sum(), (majority != votes.NONE).sum())
+    said = [f"{100 * share.value:.1f}" for share in (every, seven, ten, nine)]
+    assert said == ["55.6", "60.2", "65.6", "72.7"]
+    assert original.HUMANS == 0.65
+
+
+def test_r_is_that_of_frequencies_alone_and_what_they_leave_is_alike():  # Are the patterns alike?
+    several = [("cnn", "PrivateTest"), ("cnn", "PublicTest"), ("dnn", "PrivateTest")]
+    for network, part in several:
+        run = runs.recorded(f"modern-{network}")[0]
+        found = *run.predicted(part), votes.recorded_votes(run.predictions[part][0])
+        both = [*map(votes.unrelated, confusions(*found))]
+        (_, low, high), (_, left, _) = votes.alike(*found)
+        assert low < votes.correlation(*both) < high, "so r by itself shows no likeness"
+        assert left > 0, "the rest does"
+        for counts, alone in zip(confusions(*found), both, strict=True):
+            more = metrics.shares(counts) - alone
+            assert more[faces.DISGUST, faces.ANGRY] > 0
+            assert more[faces.SAD, faces.NEUTRAL] > 0
+
+
+def test_by_emotion_who_agrees_with_nine(seen):  # One voter against the other nine, by emotion
+    _, predicted, ballots = seen
+    majority = votes.majority(ballots)
+    voter, network = {}, {}
+    for emotion, name in enumerate(faces.EMOTIONS):
+        of = ballots[majority == emotion]
+        voter[name] = votes.ratio(*votes.against_nine(of))
+        network[name] = votes.ratio(*votes.against_nine(of, predicted[majority == emotion]))
+    least = max(voter[name].high for name in ("Disgust", "Fear"))
+    most = voter.pop("Happy").low
+    assert all(least < voter[name].low for name in ("Angry", "Sad", "Surprise", "Neutral"))
+    assert all(share.high < most for share in voter.values())
+    for name in ("Angry", "Fear", "Surprise"):
+        assert network[name].low > voter[name].high
+    assert network["Neutral"].high < voter["Neutral"].low
+
+
+def test_the_network_falls_further_by_the_majority(seen):  # The CNN by how many people agree
+    labels, predicted, ballots = seen
+    majority = votes.majority(ballots)
+    decided = majority != votes.NONE
+    by_label = votes.by_agreement(ballots, predicted == labels)
+    by_majority = votes.by_agreement(ballots[decided], (predicted == majority)[decided])
+    for table in (by_label, by_majority):
+        assert table["low"].iloc[0] > table["high"].iloc[1:].max(), "most often where all agree"
+    assert by_majority["high"].iloc[-1] < by_label["low"].iloc[-1]
+    assert by_majority["low"].iloc[0] > by_label["accuracy"].iloc[0]
+
+
+def test_the_voters_side_more_often_with_the_network(seen):  # Answer, Who is wrong
+    sides = votes.sides(*seen)
+    assert f"{metrics.proportion(sides['the prediction'], sum(sides.values()))}" == (
+        "41.4% [38.4, 44.5; n = 985]"
+    )
+    share = metrics.proportion(
+        sides["the prediction"], sides["the prediction"] + sides["the label"]
+    )
+    assert share.lies(0.5) == "above"
+
+
+# The page How fast is it?
+
+
+def test_a_training_by_the_recipe_fast_takes_less_than_a_minute():  # Answer, Whole trainings
+    fast = runs.recorded("fast-cnn")
+    assert {run.device for run in fast} == {"1 GPU NVIDIA H200"}
+    assert {(run.recipe.epochs, run.recipe.views) for run in fast} == {(130, 10)}
+    for run in fast:
+        compiling = run.epoch_seconds[0] - np.median(run.epoch_seconds)
+        assert sum(run.epoch_seconds) + run.final["seconds"] - compiling < 60
+    assert f"{np.mean([run.final['val_accuracy'] for run in fast]):.1%}" == "69.1%"
+
+
+def test_only_the_runs_of_fast_had_the_gpu_to_themselves():  # Whole trainings
+    found = [run for name in runs.recorded_names() for run in runs.recorded(name)]
+    shown = [run for run in found if not runs.tried(run.recipe.name) and "GPU" in run.device]
+    rows = bench.trainings(shown).set_index("run")
+    shared = {f"{r.recipe.name}-{r.network}" for r in shown if "shared the GPU" in r.note}
+    assert set(rows.index) - shared == {"fast-cnn"}
+    assert bench.GOAL == 0.69
+    reached = rows.index[rows["reached"] > 0]
+    counts = {run.hits()[1] for run in shown if f"{run.recipe.name}-{run.network}" in reached}
+    assert counts - {2871} == {574, 576, 646, 647}
+    assert {run.hits()[1] for run in runs.recorded("fast-cnn")} == {2871}
+
+
+def test_under_jax_on_a_cpu_plain_keras_is_as_fast_and_pytorch_faster():  # Answer
+    words = {}
+    for result in bench.recorded_results():
+        rows = bench.table(result)
+        for way in (bench.KERAS, bench.TORCH):
+            found = set(rows.loc[rows["way"] == way, "ours is"])
+            words[result["device"].split()[-1], result["backend"], way] = found
+    slow = {("EPYC", "jax", bench.KERAS): {"not distinguishable"}}
+    slow["EPYC", "jax", bench.TORCH] = {"slower"}
+    assert {key: found for key, found in words.items() if found != {"faster"}} == slow
+    assert len(words) == 6

@@ -130,24 +130,12 @@ def test_crowd_sums_votes_by_label():
     assert counts.sum() == 50
 
 
-def test_one_voter_against_the_other_nine_by_hand():
-    counts = votes.one_voter(PICTURES)
-    # Picture 0: ten voters, each against nine Happy. Picture 1: six Happy, who find 5 to 4, and
-    # four Neutral, who find 6 to 3.
-    assert counts[HAPPY].tolist() == ballot(happy=16, neutral=4)
-    # Picture 2: without one of the five Sad there are five Neutral against four, and the other way
-    # round: all ten are wrong.
-    assert counts[NEUTRAL].tolist() == ballot(sad=5)
-    # Picture 4: without an Angry, three answers share the first place; without another, Angry has
-    # four.
-    assert counts[ANGRY].tolist() == ballot(sad=3, fear=3)
-    assert counts[SAD].tolist() == ballot(neutral=5)
-    assert counts[[DISGUST, FEAR, SURPRISE]].sum() == 0, (
-        "of picture 3 the other nine always say Contempt"
-    )
-
-
 def test_voter_and_network_against_the_same_nine():
+    # Picture 0: ten voters, each against nine Happy. Picture 1: six Happy, who find 5 to 4, and
+    # four Neutral, who find 6 to 3. Picture 2: without one of the five Sad there are five Neutral
+    # against four, and the other way round: all ten are wrong. Picture 3: the other nine always say
+    # Contempt. Picture 4: without an Angry, three answers share the first place; without another,
+    # Angry has four, whom the six others miss.
     hits, asked = votes.against_nine(PICTURES)
     assert hits.tolist() == [10, 6, 0, 0, 0]
     assert asked.tolist() == [10, 10, 10, 0, 6]
@@ -167,10 +155,10 @@ def test_ratio_counts_pictures_not_voters():
 
 def test_accuracy_by_agreement():
     table = votes.by_agreement(PICTURES, np.array([True, True, False, False, True]))
-    assert table.index.tolist() == ["10 of 10", "6 of 10", "5 of 10", "4 or fewer"]
+    assert table.index.tolist() == ["10", "6", "5", "4 or fewer"]
     assert table["accuracy"].tolist() == [1, 0.5, 0, 1]
     assert table["n"].tolist() == [1, 2, 1, 1]
-    assert table.loc["6 of 10", ["low", "high"]].tolist() == pytest.approx(
+    assert table.loc["6", ["low", "high"]].tolist() == pytest.approx(
         [0.0945, 0.9055], abs=1e-4
     )  # Wilson, 1 in 2
     with pytest.raises(ValueError, match="ten votes"):
@@ -194,15 +182,51 @@ def test_correlation_looks_off_the_diagonal_only():
     assert votes.correlation(first, 1 - first) == pytest.approx(-1)
 
 
+def test_wrong_answers_that_ignore_the_label_keep_their_frequencies():
+    answers, mistaken = np.array([1, 2, 3, 4, 5, 6, 7.0]), np.array([7, 1, 5, 2, 6, 3, 4.0])
+    independent = np.outer(mistaken, answers) * (1 - np.eye(7))
+    counts = independent + np.diag([10.0, 20, 30, 40, 50, 60, 70])
+    shares = independent / counts.sum(1, keepdims=True)
+    assert votes.unrelated(counts) == pytest.approx(shares), "it is so already"
+    moved = counts.copy()
+    moved[[0, 1], [2, 3]] += 9  # Angry as Fear, Disgust as Happy ...
+    moved[[0, 1], [3, 2]] -= [9, 2]  # ... and not the other way round
+    fit = votes.unrelated(moved) * moved.sum(1, keepdims=True)
+    wrong = moved * (1 - np.eye(7))
+    assert fit.sum(0) == pytest.approx(wrong.sum(0))
+    assert fit.sum(1) == pytest.approx(wrong.sum(1))
+    odds = fit[0, 2] * fit[1, 3] / (fit[0, 3] * fit[1, 2])
+    assert odds == pytest.approx(1), "the label does not matter"
+    assert wrong[0, 2] * wrong[1, 3] > 1.5 * wrong[0, 3] * wrong[1, 2]
+    assert not fit.diagonal().any()
+    counts[:, 4] = counts[5] = 0  # an answer that nobody gives, a label without pictures
+    both = votes.unrelated(np.stack([counts, moved]))
+    assert both[1] == pytest.approx(votes.unrelated(moved)), "many at once"
+    assert np.isfinite(both).all()
+    assert not both[0, :, 4].any()
+
+
 def test_crowd_that_answers_as_the_network_predicts_is_alike():
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 7, 400), rng.integers(0, 7, 400)
     same, other = (10 * np.eye(10, dtype=int)[e] for e in (predicted, rng.integers(0, 7, 400)))
     first = votes.alike(labels, predicted, same, copies=50)
-    assert first == pytest.approx((1, 1, 1))
-    value, low, high = votes.alike(labels, predicted, other, copies=200)
-    assert low < value < high < 0.7
-    assert votes.alike(labels, predicted, same, copies=50) == first, "the same seed"
+    assert first == pytest.approx(np.ones((2, 3)))
+    for value, low, high in votes.alike(labels, predicted, other, copies=200):
+        assert low < value < high < 0.7
+    again = votes.alike(labels, predicted, same, copies=50)
+    assert np.array_equal(again, first), "the same seed"
+
+
+def test_shared_favorites_alone_correlate_but_what_they_leave_does_not():
+    rng = np.random.default_rng(1)
+    favorites = np.array([1, 1, 2, 12, 6, 3, 20]) / 45
+    labels = rng.integers(0, 7, 4000)
+    people, network = (rng.choice(7, 4000, p=favorites) for _ in range(2))
+    ballots = 10 * np.eye(10, dtype=int)[people]
+    seen, left = votes.alike(labels, network, ballots, copies=100)
+    assert seen[1] > 0.9, "nothing but their favorites"
+    assert left[1] < 0 < left[2]
 
 
 def test_recorded_votes_are_ten_people_s_for_every_test_row():
