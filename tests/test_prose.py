@@ -360,5 +360,10 @@ def test_which_recipes_keep_identical_pictures_together():  # What a random spli
     apart = {recipe.name for recipe in recipes_shown if not recipe.together}
     assert apart == {"original", "clipped", "fast"}
     assert apart.isdisjoint(recipe.name for recipe in recipes_shown if recipe.together)
+    near = audit.recorded_copies()[1]["near"]
+    for run in (runs.recorded(name)[0] for name in names):
+        others = np.setdiff1d(audit.known_rows(run), run.predictions["held-out"][0])
+        _, leaked = audit.right_and_leaked(run, "held-out", near, others)
+        assert leaked.mean() > 0.1, "nearly identical ones still fall on both sides"
     combined = runs.recorded("combined-cnn")[0].recipe
     assert (combined.public, combined.seed) == (True, 0), "its first seed is shown"
