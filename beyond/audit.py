@@ -136,15 +136,6 @@ def count(family: np.ndarray, part: np.ndarray, labels: np.ndarray) -> dict[str,
     return {name: int(value) for name, value in counts.items()}
 
 
-def quick_counts(data: faces.Faces) -> dict:
-    """Return the counts that need no near-duplicates: seconds, where `audit` takes a minute."""
-    return {
-        "constant": int(constant(data.images).sum()),
-        "of one gray": int(constant(data.images, 0).sum()),
-        "identical": count(identical(data.images), data.part, data.labels),
-    }
-
-
 def audit(data: faces.Faces) -> tuple[dict, dict[str, np.ndarray]]:
     """Return all counts and {"identical" and "near": families (N,)} of labeled faces."""
     same = identical(data.images)
@@ -152,15 +143,25 @@ def audit(data: faces.Faces) -> tuple[dict, dict[str, np.ndarray]]:
     family = families(same, pairs)
     alike = {"pairs": len(pairs), "mirrored pairs": int(pairs[:, 2].sum())}
     alike |= count(family, data.part, data.labels)
-    return quick_counts(data) | {"near": alike}, {"identical": same, "near": family}
+    counts = {"constant": int(constant(data.images).sum())}
+    counts["of one gray"] = int(constant(data.images, 0).sum())
+    counts |= {"identical": count(same, data.part, data.labels), "near": alike}
+    return counts, {"identical": same, "near": family}
 
 
-def inflation(right: np.ndarray, leaked: np.ndarray) -> Interval:
-    """Return the accuracy on all images minus that on the others than leaked: both bool (n,)."""
-    clean, n = ~leaked, len(right)
-    on_all, on_clean = right.mean(), right[clean].mean()
-    each = (right - on_all) / n - clean * (right - on_clean) / clean.sum()
-    value, half = on_all - on_clean, stats.norm.ppf(0.975) * np.sqrt((each**2).sum())
+def inflation(right: np.ndarray, leaked: np.ndarray, labels: np.ndarray | None = None) -> Interval:
+    """Return the accuracy minus what it were if the leaked were right as often as the others.
+
+    right, leaked: bool (n,). With labels (n,): as often as the others of the same label, so that
+    another mix of labels among the leaked plays no part.
+    """
+    labels, value, variance = np.zeros(len(right)) if labels is None else labels, 0.0, 0.0
+    for label in np.unique(labels[leaked]):
+        copied, others = (right[which & (labels == label)] for which in (leaked, ~leaked))
+        weight = len(copied) / len(right)
+        value += weight * (copied.mean() - others.mean())
+        variance += weight**2 * (copied.var() / len(copied) + others.var() / len(others))
+    half = stats.norm.ppf(0.975) * np.sqrt(variance)
     return Interval(value, value - half, value + half, signed=True)
 
 
@@ -188,8 +189,7 @@ def recorded_copies() -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
         with np.load(FOLDER / "leaks.npz", allow_pickle=False) as saved:
             part, by_kind = saved["part"], {}
             for kind in ("identical", "near"):
-                # a picture that is alone has a number of its own
-                by_kind[kind] = len(part) + np.arange(len(part))
+                by_kind[kind] = len(part) + np.arange(len(part))  # alone: a number of its own
                 by_kind[kind][saved[f"{kind}/rows"]] = saved[f"{kind}/family"]
     except Exception as error:  # whatever json, NumPy and zip's checksums raise for odd bytes
         raise ValueError(f"results/audit is damaged: {error}: take it anew from git") from error

@@ -143,12 +143,32 @@ def test_inflation_by_hand():
     leaked = np.array([1, 1, 0, 0, 0, 0, 0, 0], bool)
     value, low, high = audit.inflation(right, leaked)
     assert value == pytest.approx(5 / 8 - 3 / 6)
-    # Each right leaked one adds 3/8 / 8; of the clean ones the right add 3/64 - 1/12, the wrong
-    # -5/64 + 1/12.
-    squares = 2 * (3 / 64) ** 2 + 3 * (3 / 64 - 1 / 12) ** 2 + 3 * (-5 / 64 + 1 / 12) ** 2
-    half = 1.96 * squares**0.5
+    # 2 of 8 are leaked, all right; the variance of the mean of the 6 others is 1/2 * 1/2 / 6
+    half = 1.96 * 2 / 8 * (1 / 24) ** 0.5
     assert (low, high) == pytest.approx((value - half, value + half), abs=1e-5)
     assert [*audit.inflation(right, np.zeros(8, bool))] == [0, 0, 0]
+
+
+def test_inflation_at_the_same_mix_by_hand():
+    right = np.array([1, 1, 1, 0, 0, 0, 1, 0], bool)
+    leaked = np.array([1, 1, 0, 0, 1, 0, 0, 0], bool)
+    labels = np.array([3, 3, 3, 3, 0, 0, 0, 0])
+    # of label 3 two leaked ones are right instead of one, of label 0 none instead of a third
+    value, low, high = audit.inflation(right, leaked, labels)
+    assert value == pytest.approx((2 - 1 + 0 - 1 / 3) / 8)
+    variance = (2 / 8) ** 2 * (1 / 4) / 2 + (1 / 8) ** 2 * (2 / 9) / 3
+    half = 1.96 * variance**0.5
+    assert (low, high) == pytest.approx((value - half, value + half), abs=1e-5)
+    always = labels == 3  # whoever answers 3 to all remembers nothing
+    assert audit.inflation(always, leaked).value > 0
+    assert [*audit.inflation(always, leaked, labels)] == [0, 0, 0]
+
+
+def test_the_interval_of_inflation_holds_the_truth_in_19_of_20_cases():
+    rng, leaked, labels = np.random.default_rng(0), np.arange(600) < 100, np.arange(600) % 2
+    chance = 0.5 + 0.2 * labels + 0.1 * leaked  # so much more often right are the leaked
+    drawn = [audit.inflation(rng.random(600) < chance, leaked, labels) for _ in range(1000)]
+    assert np.mean([x.low < 0.1 / 6 < x.high for x in drawn]) == pytest.approx(0.95, abs=0.02)
 
 
 def test_what_is_recorded_is_read_back_and_the_judgment_by_eye_is_kept(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from prose import measure
 from sklearn.decomposition import PCA
 
-from beyond import ablation, bench, claims, votes
+from beyond import ablation, audit, bench, claims, votes
 from hw3 import complexity, faces, metrics, models, original, pca, recipes, runs, train, weights
 from hw3.disk import ROOT
 from hw3.faces import ANGRY, DISGUST, EMOTIONS, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
@@ -26,6 +26,7 @@ CONVERTED = (
     "confusion",
     "humans",
     "speed",
+    "audit",
 )  # the others follow
 
 
@@ -601,3 +602,89 @@ def test_under_jax_on_a_cpu_plain_keras_is_as_fast_and_pytorch_faster():  # Answ
     slow["EPYC", "jax", bench.TORCH] = {"slower"}
     assert {key: found for key, found in words.items() if found != {"faster"}} == slow
     assert len(words) == 6
+
+
+# The page audit. What it shows: of each recipe the run chosen by PublicTest.
+
+
+@pytest.fixture(scope="module")
+def gains():
+    """Return {(run, part): its gain as it stands, and at the same mix}, in one of near copies."""
+    near, found = audit.recorded_copies()[1]["near"], {}
+    for name in (name for name in runs.recorded_names() if not runs.tried(name)):
+        run = runs.recorded(name)[0]
+        for part in run.predictions.keys() - {"held-out"}:
+            both = audit.right_and_leaked(run, part, near, audit.known_rows(run))
+            labels = run.predictions[part][1]
+            found[name, part] = audit.inflation(*both), audit.inflation(*both, labels)
+    return found
+
+
+@pytest.fixture(scope="module")
+def leak():
+    """Return of our CNN on PrivateTest what is right and what leaked, bool (n,), and labels."""
+    run, near = runs.recorded("modern-cnn")[0], audit.recorded_copies()[1]["near"]
+    both = audit.right_and_leaked(run, "PrivateTest", near, audit.known_rows(run))
+    return *both, run.predictions["PrivateTest"][1]
+
+
+def test_public_test_leaks_about_as_many_as_private_test():  # Answer
+    for counts in (audit.recorded_copies()[0][kind] for kind in ("identical", "near")):
+        public, private = (counts[f"{part}Test also in Training"] for part in ("Public", "Private"))
+        assert public == pytest.approx(private, rel=0.03)
+
+
+def test_the_plain_difference_hides_a_part_of_the_leak(gains, leak):  # Answer
+    as_it_stands, same_mix = gains["modern-cnn", "PrivateTest"]
+    assert f"{as_it_stands}" == "+2.7 points [2.1, 3.3]"
+    assert f"{same_mix}" == "+3.9 points [3.3, 4.5]"
+    assert as_it_stands.low > 0
+    right, leaked, labels = leak
+    assert right[leaked].mean() > right[~leaked].mean() > 0.69
+    recall = [right[labels == emotion].mean() for emotion in range(faces.N_CLASSES)]
+    assert np.argmax(recall) == faces.HAPPY, "the emotion that the CNN recognizes best"
+    happy = labels == faces.HAPPY
+    assert f"{happy[leaked].mean():.0%} {happy[~leaked].mean():.0%}" == "8% 28%", "rarely Happy"
+
+
+def test_by_the_mix_alone_cnns_would_have_fewer_of_the_leaked_right(gains):  # Memory or another
+    cnns = [both for (name, _), both in gains.items() if name.endswith("-cnn")]
+    assert len(cnns) == 9
+    assert all(same_mix.value > plain.value for plain, same_mix in cnns)
+
+
+def test_which_accuracies_the_leak_raises(gains):  # Memory or another mix?
+    plain = {of: gain.lies() for of, (gain, _) in gains.items()}
+    assert {name for (name, _), lies in plain.items() if lies != "above"} == {"original-dnn"}
+    assert "below" not in plain.values()
+    assert {name for (name, _), (_, gain) in gains.items() if gain.low <= 0} == {"clipped-dnn"}
+    assert [*gains["clipped-dnn", "PrivateTest"][1]] == [0, 0, 0], "nothing is left"
+    assert len(set(runs.recorded("clipped-dnn")[0].predicted("PrivateTest")[1])) == 1, "one answer"
+
+
+def test_how_pairs_were_judged_and_copies_planted():  # Nearly identical pictures
+    counts = audit.recorded_copies()[0]
+    eye, planted = counts["by eye"], counts["planted copies"]
+    assert eye["date"] == "2026-11-24"
+    assert eye["judged by"].startswith("one reader, an AI model, on pairs side by side, enlarged")
+    cells = nbformat.read(ROOT / "book" / "audit.ipynb", as_version=4).cells
+    prose = " ".join(" ".join(cell.source for cell in cells).split())
+    moment, two_shots = eye["same photograph"].split("; ")
+    assert f"The same photograph means {moment}. {two_shots.capitalize()}." in prose
+    assert max(planted["shift"]) <= audit.SHIFT, "the second step allows for that"
+    assert planted["found"]["shifted"] < planted["n"], "the first one misses some"
+
+
+def test_which_recipes_keep_identical_pictures_together():  # What a random split leaks
+    names = [name for name in runs.recorded_names() if not runs.tried(name)]
+    recipes_shown = [runs.recorded(name)[0].recipe for name in names]
+    apart = {recipe.name for recipe in recipes_shown if not recipe.together}
+    assert apart == {"original", "clipped", "fast"}
+    assert apart.isdisjoint(recipe.name for recipe in recipes_shown if recipe.together)
+    near = audit.recorded_copies()[1]["near"]
+    for run in (runs.recorded(name)[0] for name in names):
+        others = np.setdiff1d(audit.known_rows(run), run.predictions["held-out"][0])
+        _, leaked = audit.right_and_leaked(run, "held-out", near, others)
+        assert leaked.mean() > 0.1, "nearly identical ones still fall on both sides"
+    combined = runs.recorded("combined-cnn")[0].recipe
+    assert (combined.public, combined.seed) == (True, 0), "its first seed is shown"
