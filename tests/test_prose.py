@@ -10,11 +10,11 @@ import pytest
 from prose import measure
 from sklearn.decomposition import PCA
 
-from beyond import claims
+from beyond import audit, claims
 from hw3 import complexity, faces, metrics, models, original, pca, recipes, runs, train, weights
 from hw3.disk import ROOT
 
-CONVERTED = ("cnn", "complexity", "dnn", "pca")  # the others follow
+CONVERTED = ("claims", "cnn", "complexity", "dnn", "pca", "try")  # the others follow
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -281,3 +281,77 @@ def test_axes_1_and_3_of_the_original_point_the_other_way():  # 5.9
     _, axes = pca.principal_axes(pca.covariance(pca.SAMPLES))
     turned = np.sum(axes * np.array(original.PCA["axes"], float), axis=1) < 0
     assert turned.tolist() == [True, False, True]
+
+
+# The page claims.
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return claims.recorded_evidence()
+
+
+@pytest.fixture(scope="module")
+def judged(evidence):
+    return claims.verdicts(evidence).set_index("text")
+
+
+def test_the_wrong_numbers_are_five_slips_and_the_matrix():  # Answer, Numbers
+    numbers = claims.numbers()
+    wrong = numbers[numbers["slip"]]["claim"].value_counts().to_dict()
+    assert wrong.pop("Its matrix is that of its CNN") == 1
+    assert wrong == {
+        "The size of what layer A gives": 1,
+        "The eigenvalues": 2,
+        "The principal axes": 1,
+        "The components of the samples": 1,
+    }
+
+
+def test_the_explanation_is_wrong_and_structure_matters(judged):  # Answer, Networks
+    assert judged.loc["The DNN overfitted, in its own log", "verdict"] == "does not hold"
+    again = judged.loc["Such a DNN overfits when it is trained again"]
+    assert again["verdict"] == "does not hold"
+    structure = judged.loc["Using the structure of images matters"]
+    assert structure["verdict"] == "holds"
+    assert structure["low"] > 0.2, "far ahead"
+
+
+def test_the_column_of_intervals_names_their_level():  # Networks, Your own networks
+    level = f"{metrics.bonferroni(claims.TESTS):.1%}"
+    cells = nbformat.read(ROOT / "book" / "claims.ipynb", as_version=4).cells
+    (tables,) = [cell.source for cell in cells if cell.id == "tables"]
+    assert f"points, {level} interval" in tables
+
+
+def test_the_original_recipe_gives_69_percent_again(evidence):  # Would 69% and 14% come again?
+    cnn = evidence.original_cnn
+    held_out = metrics.accuracy(cnn, "held-out")
+    assert held_out.lies(original.ACCURACY["cnn"]) == "not distinguishable", "that includes 69%"
+    assert runs.changes(cnn)["dtype"][0] == "mixed_bfloat16", "computed with 16 bits"
+    _, families, part = audit.recorded_copies()
+    rows = cnn.predictions["held-out"][0]
+    learned = np.setdiff1d(np.flatnonzero(part == faces.TRAINING), rows)
+    copied = audit.has_copy_in(families["near"], rows, learned)
+    assert 0 < copied.sum() < len(rows), "some of these have copies in training"
+
+
+def test_a_collapse_is_right_on_more_than_14_percent_or_less_by_its_emotion():  # as before
+    for run in runs.recorded("clipped-dnn"):
+        labels, answers = run.predicted("PrivateTest")
+        assert len(set(answers)) == 1, "one answer for all faces"
+    shares = np.bincount(labels) / len(labels)
+    assert sum(shares > original.ACCURACY["dnn"]) == 4
+    assert sum(shares < original.ACCURACY["dnn"]) == 3
+
+
+# The page try.
+
+
+def test_the_network_of_the_page_did_not_learn_from_the_part_that_chose_it():  # A picture
+    about, candidates = weights.about_small(), runs.recorded("modern-cnn")
+    best = max(candidates, key=lambda run: run.hits("PublicTest"))
+    assert (about["part"], about["label"]) == ("PublicTest", best.label())
+    assert about["n"] == best.hits("PublicTest")[1]
+    assert not best.recipe.public
+    assert best.data == "FER2013"
