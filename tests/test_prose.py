@@ -27,6 +27,8 @@ CONVERTED = (
     "humans",
     "speed",
     "audit",
+    "claims",
+    "try",
 )  # the others follow
 
 
@@ -688,3 +690,77 @@ def test_which_recipes_keep_identical_pictures_together():  # What a random spli
         assert leaked.mean() > 0.1, "nearly identical ones still fall on both sides"
     combined = runs.recorded("combined-cnn")[0].recipe
     assert (combined.public, combined.seed) == (True, 0), "its first seed is shown"
+
+
+# The page claims.
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return claims.recorded_evidence()
+
+
+@pytest.fixture(scope="module")
+def judged(evidence):
+    return claims.verdicts(evidence).set_index("text")
+
+
+def test_the_wrong_numbers_are_five_slips_and_the_matrix():  # Answer, Numbers
+    numbers = claims.numbers()
+    wrong = numbers[numbers["slip"]]["claim"].value_counts().to_dict()
+    assert wrong.pop("Its matrix is that of its CNN") == 1
+    assert wrong == {
+        "The size of what layer A gives": 1,
+        "The eigenvalues": 2,
+        "The principal axes": 1,
+        "The components of the samples": 1,
+    }
+
+
+def test_the_explanation_is_wrong_and_structure_matters(judged):  # Answer, Networks
+    assert judged.loc["The DNN overfitted, in its own log", "verdict"] == "does not hold"
+    again = judged.loc["Such a DNN overfits when it is trained again"]
+    assert again["verdict"] == "does not hold"
+    structure = judged.loc["Using the structure of images matters"]
+    assert structure["verdict"] == "holds"
+    assert structure["low"] > 0.2, "far ahead"
+
+
+def test_the_column_of_intervals_names_their_level():  # Networks, Your own networks
+    level = f"{metrics.bonferroni(claims.TESTS):.1%}"
+    cells = nbformat.read(ROOT / "book" / "claims.ipynb", as_version=4).cells
+    (tables,) = [cell.source for cell in cells if cell.id == "tables"]
+    assert f"points, {level} interval" in tables
+
+
+def test_the_original_recipe_gives_69_percent_again(evidence):  # Would 69% and 14% come again?
+    cnn = evidence.original_cnn
+    held_out = metrics.accuracy(cnn, "held-out")
+    assert held_out.lies(original.ACCURACY["cnn"]) == "not distinguishable", "that includes 69%"
+    assert runs.changes(cnn)["dtype"][0] == "mixed_bfloat16", "computed with 16 bits"
+    _, families, part = audit.recorded_copies()
+    rows = cnn.predictions["held-out"][0]
+    learned = np.setdiff1d(np.flatnonzero(part == faces.TRAINING), rows)
+    copied = audit.has_copy_in(families["near"], rows, learned)
+    assert 0 < copied.sum() < len(rows), "some of these have copies in training"
+
+
+def test_a_collapse_is_right_on_more_than_14_percent_or_less_by_its_emotion():  # as before
+    for run in runs.recorded("clipped-dnn"):
+        labels, answers = run.predicted("PrivateTest")
+        assert len(set(answers)) == 1, "one answer for all faces"
+    shares = np.bincount(labels) / len(labels)
+    assert sum(shares > original.ACCURACY["dnn"]) == 4
+    assert sum(shares < original.ACCURACY["dnn"]) == 3
+
+
+# The page try.
+
+
+def test_the_network_of_the_page_did_not_learn_from_the_part_that_chose_it():  # A picture
+    about, candidates = weights.about_small(), runs.recorded("modern-cnn")
+    best = max(candidates, key=lambda run: run.hits("PublicTest"))
+    assert (about["part"], about["label"]) == ("PublicTest", best.label())
+    assert about["n"] == best.hits("PublicTest")[1]
+    assert not best.recipe.public
+    assert best.data == "FER2013"
