@@ -166,8 +166,7 @@ def judge(labels, predicted: dict[str, np.ndarray], net: bool = False) -> pd.Dat
     level, rows = metrics.bonferroni(sum(map(len, pairs.values()))), []
     for emotion, bands in pairs.items():
         code, costs = EMOTIONS.index(emotion), {}
-        its = labels == code  # its faces
-        said = {band: answers == code for band, answers in predicted.items()}
+        its, said = labels == code, {band: answers == code for band, answers in predicted.items()}
         for a, b in bands:
             ways = [metrics.difference(its[w], said[b][w], said[a][w], level) for w in (its, ~its)]
             costs[f"{a} – {b}"] = total(ways) if net else ways[0]
@@ -300,13 +299,14 @@ def heat_maps(rows: dict, face, note: str = "") -> Figure:
     names, edges = ["bands", *EMOTIONS], np.unique([*BANDS.values()])
     figure, grid = panels(1.2 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
     for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
-        axes[0].imshow(face, cmap="gray", vmin=0, vmax=510, extent=(0, SIDE, SIDE, 0))  # dark
+        dark = {"cmap": "gray", "vmin": face.min(), "vmax": 1.3 * face.max() + 1}
+        axes[0].imshow(face, **dark, extent=(0, SIDE, SIDE, 0))
         axes[0].set_ylabel(kind, fontsize=8)
         for band, ends in BANDS.items():
-            axes[0].text(24, np.mean(ends), band, color="w", ha="center", va="center", fontsize=7)
-        style = {"cmap": "magma", "vmin": 0, "vmax": np.nanquantile(maps, 0.995)}
+            axes[0].text(1, np.mean(ends), band, color="w", va="center", fontsize=6)
+        most = np.nanquantile(maps, 0.995)
         for ax, picture in zip(axes[1:], maps, strict=True):
-            shown = ax.imshow(picture, extent=(0, SIDE, SIDE, 0), **style)
+            shown = ax.imshow(picture, "magma", vmin=0, vmax=most, extent=(0, SIDE, SIDE, 0))
         figure.colorbar(shown, ax=axes).ax.tick_params(labelsize=7)
         for ax, name in zip(axes, names, strict=True):
             ax.hlines(edges, 0, SIDE, color="white", lw=0.6, ls=":")
