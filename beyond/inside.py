@@ -8,7 +8,7 @@ are averages, predictions and coordinates, never a picture.
 
 import json
 from collections.abc import Callable
-from itertools import cycle, permutations
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from hw3.backend import keras, ops
 from hw3.disk import ROOT, digest, write_atomically
 from hw3.faces import EMOTIONS, SIDE
 from hw3.figures import labeled, panels
-from hw3.metrics import N_CLASSES
+from hw3.metrics import N_CLASSES, Interval
 from hw3.sources.drawn import EXPRESSIONS
 
 RECORDED = ROOT / "results" / "inside" / "cnn.npz"
@@ -151,27 +151,36 @@ def units_by_band() -> dict[str, dict[str, int]]:
     return {e: {band: mine.count(band) for band in BANDS} for e, mine in bands.items() if mine}
 
 
-def judge(labels, predicted: dict[str, np.ndarray]) -> dict[str, tuple]:
+def judge(labels, predicted: dict[str, np.ndarray], net: bool = False) -> pd.DataFrame:
     """Test that covering a band with the most action units costs more than one with fewer.
 
-    Returns `metrics.decide` of each emotion: verdict, the pair of bands that decides, and how many
-    more of the faces are lost, as a share with the paired interval, widened for all pairs of all
-    emotions (Bonferroni). predicted as from `occlusion`.
+    Returns of each emotion n and `metrics.decide`: verdict, deciding pair of bands, and the share
+    of faces lost more, a paired Interval widened for all pairs of all emotions (Bonferroni), or
+    None without a face. net: the share of other faces that get this answer is subtracted (Youden
+    1950), or a usual answer would seem to lose little. predicted as from `occlusion`.
     """
     pairs = {
         emotion: [(a, b) for a, b in permutations(n, 2) if n[a] == max(n.values()) > n[b]]
         for emotion, n in units_by_band().items()
     }
-    level = metrics.bonferroni(sum(map(len, pairs.values())))
-    verdicts = {}
+    level, rows = metrics.bonferroni(sum(map(len, pairs.values()))), []
     for emotion, bands in pairs.items():
-        rows = labels == EMOTIONS.index(emotion)
-        truth, answers = labels[rows], {band: answer[rows] for band, answer in predicted.items()}
-        costs = {}
+        code, costs = EMOTIONS.index(emotion), {}
+        its, said = labels == code, {band: answers == code for band, answers in predicted.items()}
         for a, b in bands:
-            costs[f"{a} – {b}"] = metrics.difference(truth, answers[b], answers[a], level)
-        verdicts[emotion] = metrics.decide(costs)
-    return verdicts
+            ways = [metrics.difference(its[w], said[b][w], said[a][w], level) for w in (its, ~its)]
+            costs[f"{a} – {b}"] = total(ways) if net else ways[0]
+        verdict, pair, lost = metrics.decide(costs)
+        rows.append((emotion, its.sum(), verdict, pair, lost if its.any() else None))
+    names = ["emotion", "n", "prediction", "decided by", "lost more with the first"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def total(parts: list[Interval], share: float = 1.0) -> Interval:
+    """Return share times the sum of differences found on different faces (Newcombe 1998)."""
+    value, low, high = np.transpose([tuple(part) for part in parts])
+    ends = np.array([0, -np.linalg.norm(value - low), np.linalg.norm(high - value)])
+    return Interval(*(share * (value.sum() + ends)), signed=True)
 
 
 def excite(stack: list, filters: list[int], side=36, steps=32, rate=0.02) -> np.ndarray:
@@ -285,42 +294,39 @@ BESIDE = {(5, 3): "left", (5, -9): "left", (-5, 3): "right", (-5, -9): "right"}
 ABOVE_EACH_OTHER = {(0, sign * 3.5 * i - 2.5): "center" for i in range(9) for sign in (1, -1)}
 
 
-def heat_maps(rows: dict, names, bands: dict, note: str = "") -> Figure:
-    """Draw maps (7, h, w) of where the network looks, a row for each key, over a face's bands."""
-    figure, grid = panels(1.25 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
-    edges = sorted({row for ends in bands.values() for row in ends})
+def heat_maps(rows: dict, face, note: str = "") -> Figure:
+    """Draw maps (7, h, w), a row for each key, beside BANDS over a gray face (48, 48)."""
+    names, edges = ["bands", *EMOTIONS], np.unique([*BANDS.values()])
+    figure, grid = panels(1.2 * len(rows) + 0.3, len(rows), len(names), squeeze=False)
     for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
-        style = {"cmap": "magma", "vmin": 0, "vmax": np.nanquantile(maps, 0.995)}
-        for ax, picture, name in zip(axes, maps, names, strict=True):
-            ax.imshow(picture, extent=(0, SIDE, SIDE, 0), **style)
+        dark = {"cmap": "gray", "vmin": face.min(), "vmax": 1.3 * face.max() + 1}
+        axes[0].imshow(face, **dark, extent=(0, SIDE, SIDE, 0))
+        axes[0].set_ylabel(kind, fontsize=8)
+        for band, ends in BANDS.items():
+            axes[0].text(1, np.mean(ends), band, color="w", va="center", fontsize=6)
+        most = np.nanquantile(maps, 0.995)
+        for ax, picture in zip(axes[1:], maps, strict=True):
+            shown = ax.imshow(picture, "magma", vmin=0, vmax=most, extent=(0, SIDE, SIDE, 0))
+        figure.colorbar(shown, ax=axes).ax.tick_params(labelsize=7)
+        for ax, name in zip(axes, names, strict=True):
             ax.hlines(edges, 0, SIDE, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
             ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
-        axes[0].set_ylabel(kind, fontsize=8)
-    label = (
-        f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: "
-        f"{' and '.join(rows)}. Dotted lines bound the bands {', '.join(bands)}, from top to "
-        "bottom."
-    )
-    return labeled(figure, label, note)
+    return labeled(figure, "Heat maps, brighter where it counts more, beside a face's bands.", note)
 
 
-def groups(tables: dict, value: str, low: str, high: str, label: str, note: str = "") -> Figure:
-    """Draw shares for each row of tables with the same rows: a dot a table in its interval."""
-    names = next(iter(tables.values())).index
-    (figure, ax), y, readings = panels(0.5 * len(names) + 1.1), np.arange(len(names))[::-1], []
-    for i, ((name, table), mark) in enumerate(zip(tables.items(), cycle("osD^"), strict=False)):
-        at = y + 0.16 * (len(tables) - 1 - 2 * i) / 2
-        ax.hlines(at, table[low], table[high], color=f"C{i}", lw=3, alpha=0.4)
-        ax.plot(table[value], at, mark, color=f"C{i}", ms=5, label=name)
-        readings.append(f"{name}: {', '.join(f'{row} {v:.0%}' for row, v in table[value].items())}")
-    ax.set_yticks(y, names)
+def recalls(labels, predicted: dict[str, np.ndarray], note: str = "") -> Figure:
+    """Draw the share of each emotion's faces recognized: a dot in its interval for each view."""
+    (figure, ax), y = panels(0.5 * N_CLASSES + 1.1), np.arange(N_CLASSES)[::-1]
+    for i, ((name, answers), mark) in enumerate(zip(predicted.items(), "osD^", strict=True)):
+        table, at = metrics.per_class(labels, answers), y + 0.16 * (1.5 - i)
+        ax.hlines(at, table["recall low"], table["recall high"], color=f"C{i}", lw=3, alpha=0.4)
+        ax.plot(table["recall"], at, mark, color=f"C{i}", ms=5, label=f"{name} covered")
+    ax.set_yticks(y, EMOTIONS)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.set(xlabel=f"{label}, with its 95% interval", xlim=(0, 1))
-    style = {"ncols": len(tables), "fontsize": 8}
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", **style)
-    label = f"{label}, a dot in a bar, its 95% interval, for each. {'; '.join(readings)}."
-    return labeled(figure, label, note)
+    ax.set(xlabel="share of the emotion's faces recognized, with its 95% interval", xlim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=len(predicted), fontsize=8)
+    return labeled(figure, "The share recognized of each emotion, a dot in its interval.", note)
 
 
 def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
@@ -370,14 +376,8 @@ def pairs_apart(table: pd.DataFrame, note: str = "") -> Figure:
     name = "pairs of the original's observations 1 to 3"
     ax.plot(claimed["distance"], claimed["rate"], "D", color="C1", label=name)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("distance of the means, in standard deviations")
-    ax.set_ylabel("share confused with each other")
+    ax.set(xlabel="distance of the means, in standard deviations", ylabel="share confused")
     ax.legend()
-    named = claimed[["distance", "rate", "pair"]].to_numpy()
-    name_points(ax, named, BESIDE, table[["distance", "rate"]])
-    n, rows = len(table), table["distance"].agg(["idxmin", "idxmax"])
-    label = f"The share confused against the distance of their means, {n} pairs of emotions."
-    ends = []
-    for end, r in zip(("The nearest", "the farthest"), table.loc[rows].itertuples(), strict=True):
-        ends.append(f"{end}, {r.pair} at {r.distance:.2f}: {r.rate:.1%}")
-    return labeled(figure, f"{label} {'; '.join(ends)}.", note)
+    place = ["distance", "rate"]
+    name_points(ax, claimed[[*place, "pair"]].to_numpy(), BESIDE, table[place])
+    return labeled(figure, "The share confused of pairs against the distance of their means.", note)

@@ -13,6 +13,7 @@ from beyond.inside import BANDS
 from hw3 import faces, models, runs, train, weights
 from hw3.disk import digest
 from hw3.faces import FEAR, HAPPY, NEUTRAL, SAD
+from hw3.metrics import Interval
 from hw3.sources import drawn
 
 
@@ -118,16 +119,45 @@ def lost(n=400, **shares):
     return labels, {band: np.where(w, NEUTRAL, labels) for band, w in wrong.items()}
 
 
+THREE = ("Fear", "Happy", "Sad")
+
+
 def test_verdicts_follow_what_is_lost():
-    verdicts = {e: v[0] for e, v in inside.judge(*lost(eyes=0.5, mouth=0.1, nose=0.1)).items()}
+    table = inside.judge(*lost(eyes=0.5, mouth=0.1, nose=0.1)).set_index("emotion")
+    verdicts = table["prediction"].to_dict()
     without_faces = dict.fromkeys(("Angry", "Disgust", "Surprise"), "undecided")
     expected = {"Fear": "holds", "Sad": "holds", "Happy": "does not hold"} | without_faces
     assert verdicts == expected
-    assert {v[0] for v in inside.judge(*lost()).values()} == {"undecided"}
-    found = inside.judge(*lost(mouth=0.5, nose=0.3))
-    assert found["Happy"][0] == "holds"
-    assert found["Sad"][1].split()[::2] == ["eyes", "mouth"]  # the pair that decides
-    assert found["Sad"][2].value == pytest.approx(-0.5)
+    assert table["n"].to_dict() == dict.fromkeys(verdicts, 0) | dict.fromkeys(THREE, 400)
+    assert table.index[table["lost more with the first"].isna()].tolist() == list(without_faces)
+    assert set(inside.judge(*lost())["prediction"]) == {"undecided"}
+    found = inside.judge(*lost(mouth=0.5, nose=0.3)).set_index("emotion")
+    assert found.loc["Happy", "prediction"] == "holds"
+    assert found.loc["Sad", "decided by"].split()[::2] == ["eyes", "mouth"]
+    assert found.loc["Sad", "lost more with the first"].value == pytest.approx(-0.5)
+
+
+def test_a_usual_answer_does_not_pass_for_evidence():
+    labels, answers = lost(mouth=0.5)  # the eyes are of no use to a network that is right
+    sure = inside.judge(labels, answers).set_index("emotion")
+    assert sure.loc["Sad", "prediction"] == "does not hold"
+    blind = answers | {"mouth": np.full_like(labels, SAD)}  # every answer is Sad: no face is lost
+    for net, value in ((False, 0), (True, -1)):
+        table = inside.judge(labels, blind, net).set_index("emotion")
+        found = table.loc["Sad", "lost more with the first"]
+        assert found.value == pytest.approx(value), "eyes – mouth"
+    assert table.loc["Sad", "prediction"] == "does not hold"
+    assert (table.loc["Fear"] == inside.judge(labels, blind).set_index("emotion").loc["Fear"])[
+        ["prediction", "decided by"]
+    ].all()
+
+
+def test_the_total_of_differences_is_as_wide_as_their_squares_say():
+    parts = [Interval(0.2, 0.1, 0.3, signed=True), Interval(-0.1, -0.1 - 0.075, 0.3, signed=True)]
+    found = inside.total(parts)
+    np.testing.assert_allclose([*found], [0.1, 0.1 - 0.125, 0.1 + np.hypot(0.1, 0.4)])
+    np.testing.assert_allclose([*inside.total(parts, 1 / 2)], np.array([*found]) / 2)
+    assert f"{found:cell}" == "+10.0 [-2.5, 51.2]"
 
 
 def test_exciting_input_looks_like_the_filter():
@@ -299,3 +329,31 @@ def test_names_of_emotions_whose_middles_lie_together_do_not_overlap():
         boxes = [text.get_window_extent() for text in ax.texts]
         assert [text.get_text() for text in ax.texts] == list(faces.EMOTIONS)
         assert [box.count_overlaps(boxes) for box in boxes] == [1] * 7
+
+
+def test_heat_maps_have_a_scale_and_the_bands_over_a_face():
+    maps = np.random.default_rng(0).random((7, 12, 12))
+    maps[1] = np.nan  # no face of Disgust
+    face = np.full((48, 48), 99.0)
+    figure = inside.heat_maps({"one way": maps, "the other": 3 * maps}, face)
+    pictured = [ax for ax in figure.axes if ax.get_images()]
+    assert [ax.get_title() for ax in pictured] == ["bands", *faces.EMOTIONS] * 2
+    for row, most in ((pictured[:8], 1), (pictured[8:], 3)):
+        np.testing.assert_array_equal(row[0].get_images()[0].get_array(), face)
+        heights = {text.get_text(): text.get_position()[1] for text in row[0].texts}
+        assert heights == {band: np.mean(ends) for band, ends in BANDS.items()}
+        for ax in row[1:]:
+            assert ax.get_images()[0].get_clim() == pytest.approx((0, most), rel=0.05)
+    scales = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
+    assert [round(ax.get_ylim()[1]) for ax in scales] == [1, 3]
+
+
+def test_recalls_are_drawn_of_each_emotion_for_each_view():
+    labels, answers = lost(eyes=0.5, mouth=0.25)
+    ax = inside.recalls(labels, answers).axes[0]
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(faces.EMOTIONS)
+    shown = {line.get_label(): line.get_xdata()[FEAR] for line in ax.lines}
+    assert shown == {"nothing covered": 1, "eyes covered": 0.5} | {
+        "nose covered": 1,
+        "mouth covered": 0.75,
+    }

@@ -12,7 +12,7 @@ import pytest
 from prose import measure
 from sklearn.decomposition import PCA
 
-from beyond import ablation, audit, bench, claims, votes
+from beyond import ablation, audit, bench, claims, inside, votes
 from hw3 import complexity, faces, metrics, models, original, pca, recipes, runs, train, weights
 from hw3.disk import ROOT
 from hw3.faces import ANGRY, DISGUST, EMOTIONS, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE
@@ -29,6 +29,7 @@ CONVERTED = (
     "audit",
     "claims",
     "try",
+    "inside",
 )  # the others follow
 
 
@@ -764,3 +765,103 @@ def test_the_network_of_the_page_did_not_learn_from_the_part_that_chose_it():  #
     assert about["n"] == best.hits("PublicTest")[1]
     assert not best.recipe.public
     assert best.data == "FER2013"
+
+
+# The page inside.
+
+
+@pytest.fixture(scope="module")
+def look():
+    """Return the labels, the answers by what is covered, and the whole recorded look."""
+    _, found = inside.recorded_look()
+    views = ("nothing", *inside.BANDS)
+    return found["labels"], {name: found[f"covered/{name}"] for name in views}, found
+
+
+def lost_of(labels, first, second):
+    """Return accuracy of first minus that of second, of all faces and counted by emotion."""
+    each = [labels == code for code in range(metrics.N_CLASSES)]
+    of_each = [metrics.difference(labels[e], first[e], second[e]) for e in each]
+    return metrics.difference(labels, first, second), inside.total(of_each, 1 / len(each))
+
+
+def test_the_mouth_costs_most_but_not_with_each_emotion_counted_alike(look):  # Answer, Cover
+    labels, covered, _ = look
+    assert len(labels) == 3589
+    all_lost = {b: lost_of(labels, covered["nothing"], covered[b])[0] for b in inside.BANDS}
+    assert f"{all_lost['mouth']}" == "+21.9 points [20.1, 23.6]"
+    assert all(lost.low > 0.1 for lost in all_lost.values()), "many more answers are wrong"
+    for band in ("eyes", "nose"):
+        assert lost_of(labels, covered[band], covered["mouth"])[0].low > 0
+    alike = lost_of(labels, covered["eyes"], covered["mouth"])[1]
+    assert f"{alike}" == "-1.4 points [-4.4, 1.5]", "cannot be told apart"
+    others = labels != faces.HAPPY
+    assert np.mean(~others) == pytest.approx(1 / 4, abs=0.01), "every fourth face is Happy"
+    without = metrics.difference(labels[others], covered["eyes"][others], covered["mouth"][others])
+    assert without.high < 0, "for every fourth face is Happy"
+    shown = {b: (covered[b] == faces.HAPPY)[~others].mean() for b in covered}
+    assert min(shown, key=shown.get) == "mouth", "which is read from the mouth"
+
+
+def test_the_prediction_holds_for_three_emotions_surely_and_fails_for_none(look):  # Answer, Cover
+    labels, covered, _ = look
+    for net, surprise in ((False, "holds"), (True, "undecided")):
+        table = inside.judge(labels, covered, net).set_index("emotion")
+        verdicts = table["prediction"].to_dict()
+        assert verdicts == dict.fromkeys(("Angry", "Fear", "Happy"), "holds") | {
+            "Disgust": "undecided",
+            "Sad": "undecided",
+            "Surprise": surprise,
+        }
+        assert table.loc["Sad", "decided by"] == "eyes – nose"
+        assert table.loc["Sad", "lost more with the first"].lies() == "not distinguishable"
+    assert inside.units_by_band()["Sad"]["nose"] == 0
+    assert table["n"].idxmin() == "Disgust", "too few faces"
+
+
+def test_a_cover_shifts_the_answers(look):  # Answer, Cover
+    labels, covered, _ = look
+    often = {b: np.bincount(answers, minlength=7) for b, answers in covered.items()}
+    neutral = [often[b][faces.NEUTRAL] for b in ("eyes", "nothing")]
+    assert neutral == [1412, 730]
+    for band, code in (("eyes", faces.HAPPY), ("mouth", faces.ANGRY)):
+        assert often[band][code] > 1.25 * often["nothing"][code]
+        its = labels == code
+        kept = [(covered[b] == code)[its].mean() for b in (band, "nothing")]
+        assert kept[0] > kept[1] - 0.02, "seems to lose little"
+    called = {b: sum((covered[b] == faces.SURPRISE) & (labels != faces.SURPRISE)) for b in covered}
+    assert max(called, key=called.get) == "mouth"
+
+
+def test_grad_cam_and_gradients_point_to_these_bands(look):  # Where it looks
+    labels, _, found = look
+    drawn = np.bincount(labels[found["drawn"]])
+    assert drawn.tolist() == [55 if code == faces.DISGUST else 100 for code in range(7)]
+    most = {}
+    for kind in ("cam", "gradient"):
+        bands = inside.by_band(found[kind].astype(float)).argmax(1)
+        most[kind] = [list(inside.BANDS)[band] for band in bands]
+    assert most["cam"] == ["eyes", "eyes", "eyes", "nose", "mouth", "eyes", "nose"]
+    assert most["gradient"] == ["eyes", *["nose"] * 6]
+
+
+def test_the_nearer_two_emotions_lie_the_more_often_they_are_confused(look):  # Answer
+    table = inside.pair_distances(look[2])
+    assert len(table) == 21
+    assert f"{table['distance'].corr(table['rate'], 'spearman'):.2f}" == "-0.94"
+    means = table.groupby("claimed")["distance"].mean()
+    assert means[True] < means[False]
+
+
+def test_noise_and_blur_cost_most_and_were_not_met_in_training(look):  # Change the picture
+    labels, covered, found = look
+    lost = {
+        name: metrics.difference(labels, covered["nothing"], found[f"changed/{name}"])
+        for name in inside.CHANGES
+    }
+    order = sorted(lost, key=lambda name: lost[name].value)
+    assert order[-2:] == ["blurred over a pixel", "noise of 10 grays"]
+    assert lost[order[-2]].low > 4 * lost[order[-3]].high, "by far"
+    recipe = runs.recorded("modern-cnn")[0].recipe
+    assert recipe.blur == recipe.noise == 0
+    assert recipe.views == 10
