@@ -356,7 +356,9 @@ def test_of_the_dense_networks_ingredients_two_pass_and_of_the_cnns_none(recorde
         for network in ("cnn", "dnn")
     }
     assert passed == {"cnn": [], "dnn": ["distortion", "residual"]}
-    epochs = [recorded[f"without-nothing-{network}"][0].recipe.epochs for network in passed]
+    whole = [recorded[f"without-nothing-{network}"][0] for network in passed]
+    assert {run.hits()[1] + run.hits("PublicTest")[1] for run in whole} == {6460}
+    epochs = [run.recipe.epochs for run in whole]
     assert epochs == [30, 100]
     gain = ahead(recorded["modern-cnn"][0], recorded["original-cnn"][0])
     assert gain.low > 0, "so the gain over original stays unexplained"
