@@ -695,7 +695,7 @@ def test_plots_are_as_wide_as_their_boxes_also_without_the_sidebar(html, browser
         "before => document.querySelector('.hw3-plot').clientWidth > before + 100", arg=before
     )
     tab.wait_for_function(SETTLED)
-    assert tab.locator(".hw3-plot").count() == 2
+    assert tab.locator(".hw3-plot").count() == 1
     context.close()
 
 

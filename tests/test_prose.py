@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 from prose import measure
+from scipy import stats
 from sklearn.decomposition import PCA
 
 from beyond import ablation, audit, bench, claims, inside, votes
@@ -30,6 +31,7 @@ CONVERTED = (
     "claims",
     "try",
     "inside",
+    "results",
 )  # the others follow
 
 
@@ -865,3 +867,137 @@ def test_noise_and_blur_cost_most_and_were_not_met_in_training(look):  # Change 
     recipe = runs.recorded("modern-cnn")[0].recipe
     assert recipe.blur == recipe.noise == 0
     assert recipe.views == 10
+
+
+def percent(found, part="PrivateTest"):
+    return [100 * np.divide(*run.hits(part)) for run in found]
+
+
+def published():
+    shares = original.PUBLISHED["CNN"] + original.PUBLISHED["ensemble"]
+    return [f"{share:.2%}" for share in shares]
+
+
+def test_the_ensemble_and_the_published_ones_cannot_be_told_apart(recorded):  # Answer
+    members = [run for name in ablation.ENSEMBLE for run in recorded[name]]
+    assert len(members) == 9
+    assert [run.recipe.name for run in members] == ["combined"] * 5 + ["mild"] * 4  # The ensemble
+    mean = ablation.ensemble(members, "PrivateTest")["mean"]
+    hits = int((mean == members[0].predicted("PrivateTest")[0]).sum())
+    together = metrics.proportion(hits, 3589)
+    assert f"{together}" == "74.2% [72.7, 75.6; n = 3,589]"
+    assert published() == ["73.28%", "73.70%", "75.20%", "76.82%"]
+    vgg, resnet, fair, with_others = (0.7328, 0.7370, 0.752, 0.7682)
+    cnn = metrics.accuracy(recorded["modern-cnn"][0], "PrivateTest")
+    assert {cnn.lies(vgg), cnn.lies(resnet), together.lies(fair)} == {"not distinguishable"}
+    assert together.lies(with_others) == "below"
+
+
+def test_one_more_seed_would_have_what_vgg_has_but_not_what_the_resnet_has(recorded):  # Reading
+    for name, said in {"modern": "72.0% to 73.3%", "combined": "73.0% to 73.4%"}.items():
+        found = recorded[f"{name}-cnn"]
+        seed = ablation.next_seed([np.divide(*run.hits("PrivateTest")) for run in found])
+        assert f"{seed.low:.1%} to {seed.high:.1%}" == said
+        assert seed.low < 0.7328 < seed.high < 0.7370
+        faces_too = metrics.accuracy(found[0], "PrivateTest")
+        assert faces_too.low < 0.7328 < 0.7370 < faces_too.high, "by the faces both are possible"
+        assert found[0].recipe.public == (name == "combined")
+
+
+def test_the_original_run_again_ends_where_its_log_ends(recorded):  # How the trainings went
+    (again,) = recorded["original-cnn"]
+    log, n = original.history("cnn"), (again.hits()[1], original.HELD_OUT)
+    assert n == (2871, 2870)
+    last = [np.mean(h["val_accuracy"][-5:]) for h in (again.history, log)]
+    gap = metrics.unpaired(*((round(share * k), k) for share, k in zip(last, n, strict=True)))
+    assert gap.lies() == "not distinguishable"
+
+
+def ingredients(recorded, network):
+    """Return what each ingredient of a network gives, at the level of all comparisons."""
+    tested = {n: [w for w in recipes.WITHOUT[n] if w != "nothing"] for n in ("cnn", "dnn")}
+    level, gains = metrics.bonferroni(sum(map(len, tested.values()))), {}
+    for what in tested[network]:
+        runs_of = [recorded[f"without-{w}-{network}"][0] for w in ("nothing", what)]
+        answers = [
+            np.hstack([run.predicted(part) for part in ("held-out", "PublicTest")])
+            for run in runs_of
+        ]
+        gains[what] = metrics.difference(answers[0][0], answers[0][1], answers[1][1], level)
+    return gains
+
+
+def test_of_the_dense_networks_ingredients_two_pass_and_of_the_cnns_none(recorded):  # Ingredients
+    passed = {
+        network: [what for what, gain in ingredients(recorded, network).items() if gain.low > 0]
+        for network in ("cnn", "dnn")
+    }
+    assert passed == {"cnn": [], "dnn": ["distortion", "residual"]}
+    whole = [recorded[f"without-nothing-{network}"][0] for network in passed]
+    assert {run.hits()[1] + run.hits("PublicTest")[1] for run in whole} == {6460}
+    epochs = [run.recipe.epochs for run in whole]
+    assert epochs == [30, 100]
+    gain = ahead(recorded["modern-cnn"][0], recorded["original-cnn"][0])
+    assert gain.low > 0, "so the gain over original stays unexplained"
+    assert recorded["modern-cnn"][0].recipe.epochs == 250
+
+
+def test_what_helps_at_full_length(recorded):  # At full length
+    modern, mild, combined = (recorded[f"{name}-cnn"] for name in ("modern", "mild", "combined"))
+    for part in ("PublicTest", "PrivateTest"):
+        ends = stats.ttest_ind(percent(modern, part), percent(mild, part), equal_var=False)
+        assert ends.pvalue > 0.05, "the accuracy does not clearly differ"
+    losses = [[run.final["val_loss"] for run in found] for found in (modern, mild)]
+    assert stats.ttest_ind(*losses, equal_var=False).confidence_interval().high < 0, (
+        "the loss falls"
+    )
+    assert [found[0].trained_on for found in (combined, modern)] == [31_651, 28_135]
+    assert stats.ttest_ind(percent(combined), percent(modern), equal_var=False).pvalue < 0.05
+    clean = audit.without_copies(combined[0], "PrivateTest").predictions["PrivateTest"][0]
+    of_training = audit.without_copies(modern[0], "PrivateTest").predictions["PrivateTest"][0]
+    assert (len(clean), len(np.setdiff1d(of_training, clean))) == (2892, 48)
+    which = np.isin(combined[0].predictions["PrivateTest"][0], clean)
+    shares = [
+        [np.equal(*run.predicted("PrivateTest"))[which].mean() for run in found]
+        for found in (combined, modern)
+    ]
+    assert stats.ttest_ind(*shares, equal_var=False).pvalue > 0.05, "not clear"
+    seed = ablation.next_seed(percent(modern, "PublicTest"))
+    for what, field, value in (("sgd", "learning_rate", 0.1), ("decay", "weight_decay", 0.02)):
+        (tried,) = recorded[f"with-{what}-cnn"]
+        assert getattr(tried.recipe, field) == value
+        assert seed.low < percent([tried], "PublicTest")[0] < seed.high
+
+
+def test_only_the_cnn_is_too_modest_and_only_the_original_gains(recorded):  # when it is right
+    lean, gains = [], []
+    for name in ("modern-cnn", "modern-dnn", "original-cnn"):
+        run = recorded[name][0]
+        _, labels, p = run.predictions["PrivateTest"]
+        right, t = (
+            p.argmax(1) == labels,
+            ablation.best_temperature(*run.predictions["PublicTest"][1:]),
+        )
+        sure = p.max(1), ablation.at_temperature(p, t).max(1)
+        lean.append(sure[0].mean() - right.mean())
+        before, after = (ablation.calibration_error(right, confidence) for confidence in sure)
+        gains.append(before - after)
+    assert [value > 0 for value in lean] == [False, True, True]
+    assert max(gains[:2]) < 0.02 < 0.1 < gains[2]
+    assert ablation.BINS == 15
+
+
+def test_what_is_recorded_is_told_of_all_runs(recorded):  # What is recorded
+    final = [run for name, found in recorded.items() if not runs.tried(name) for run in found]
+    assert {run.recipe.name for run in final} == {
+        *("modern", "mild", "combined", "fast", "original", "clipped")
+    }
+    changed = {runs.slug(run): runs.changes(run) for run in final if runs.changes(run)}
+    assert changed == {"original-cnn": {"dtype": ("mixed_bfloat16", "float32")}}
+    assert sum("shared the GPU" in run.note for run in final) > len(final) / 2, "most shared it"
+    for run in final:
+        reasons = "shared the GPU", "compil"  # a step compiled first, or before
+        assert not run.note or any(reason in run.note for reason in reasons)
+        accuracy = metrics.accuracy(run, "PrivateTest")
+        assert accuracy.n == 3589
+        assert max(accuracy.high - accuracy.value, accuracy.value - accuracy.low) < 0.0175
