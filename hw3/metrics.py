@@ -3,9 +3,8 @@
 Counts (7, 7) have the true emotion in rows, the predicted one in columns, in EMOTIONS' order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -143,32 +142,6 @@ def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
 def pair_name(i: int, j: int) -> str:
     """Return the name of a pair of emotions, given as codes: "Fear/Sad"."""
     return f"{EMOTIONS[i]}/{EMOTIONS[j]}"
-
-
-def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
-    """Return n plausible copies (n, 7, 7) of the counts, whose rows are drawn from the posterior.
-
-    It is Dirichlet with Perks' prior (1947), one face spread over the seven cells of a row: unlike
-    a bootstrap, it stays honest for a rare emotion of which no or every face was recognized.
-    """
-    p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
-    return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
-
-
-def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> Interval:
-    """Return a difference that a statistic gives of counts, with `percentiles` of resampled ones.
-
-    It is NaN in [-1, 1] where an emotion has no faces.
-    """
-    if (counts.sum(1) == 0).any():
-        return Interval(np.nan, -1.0, 1.0, signed=True)
-    ends = percentiles(statistic(_copies(tuple(counts.ravel().tolist()))), level)
-    return Interval(statistic(counts), *ends, signed=True)
-
-
-@lru_cache(maxsize=1)  # one matrix has many statistics
-def _copies(cells: tuple[int, ...]) -> np.ndarray:
-    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
 
 
 def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -237,9 +237,9 @@ def test_no_interval_is_narrower_than_the_exact_one_by_the_chance_of_the_draw(se
     """
     counts, level = np.diag([30] * 7) + 10, metrics.bonferroni(18)
     monkeypatch.setattr(
-        metrics, "_copies", lambda cells: metrics.resample(np.reshape(cells, (7, 7)), seed=seed)
+        claims, "_copies", lambda cells: claims.resample(np.reshape(cells, (7, 7)), seed=seed)
     )
-    _, low, high = metrics.of_counts(lambda c: claims.recalls(c)[..., 0], counts, level)
+    _, low, high = claims.of_counts(lambda c: claims.recalls(c)[..., 0], counts, level)
     exact = stats.beta(40 + 1 / 7, 60 + 6 / 7).ppf([(1 - level) / 2, (1 + level) / 2])
     assert exact[0] - 0.02 < low < exact[0]
     assert exact[1] < high < exact[1] + 0.02
@@ -277,7 +277,7 @@ def judged(counts, tests=12):
     """
     level = metrics.bonferroni(tests)
     return [
-        metrics.decide({k: metrics.of_counts(s, counts, level) for k, s in statistics.items()})
+        metrics.decide({k: claims.of_counts(s, counts, level) for k, s in statistics.items()})
         for statistics in claims.OBSERVATIONS.values()
     ]
 
