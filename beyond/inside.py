@@ -22,8 +22,8 @@ from hw3 import metrics, pca, runs, train, weights
 from hw3.backend import keras, ops
 from hw3.disk import ROOT, digest, write_atomically
 from hw3.faces import EMOTIONS, SIDE
-from hw3.figures import labeled, panels
 from hw3.metrics import N_CLASSES
+from hw3.show import GRAY, labeled, panels
 from hw3.sources.drawn import EXPRESSIONS
 
 RECORDED = ROOT / "results" / "inside" / "cnn.npz"
@@ -295,8 +295,8 @@ def heat_maps(rows: dict, names, bands: dict, note: str = "") -> Figure:
             ax.imshow(picture, extent=(0, SIDE, SIDE, 0), **style)
             ax.hlines(edges, 0, SIDE, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
-            ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
-        axes[0].set_ylabel(kind, fontsize=8)
+            ax.set_title(name, fontsize=8, fontweight="normal", pad=2, color=GRAY)
+        axes[0].set_ylabel(kind, fontsize=8, color=GRAY)
     label = (
         f"Heat maps of the face, brighter where it counts more, for each of {', '.join(names)}: "
         f"{' and '.join(rows)}. Dotted lines bound the bands {', '.join(bands)}, from top to "
