@@ -29,24 +29,18 @@ from sphinx.util.nodes import LITERAL_TYPE_NODES, extract_messages
 
 from hw3.disk import ROOT, build_dir, write_atomically
 from press.chapters import ORDER, PACKAGES, read_cells, settings_texts
-from press.values import ROLE
 
 LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
 HEADER = b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
 HEADER += b'"Language: zh_TW\\n"\n\n'
 HOLE = "\0"  # something computed, in a text of the source
-# What joins sentences, and the parts of a computed list, in English and in Chinese.
+# What joins sentences and the parts of a list, in English and in Chinese; nothing within [...].
 SENTENCES = r"(?<=[.?!]) (?=\S)"
-JOINTS = {
-    SENTENCES: "",
-    r"; (?!n = )": "；",
-    ": ": "：",
-    r", (?![-\d.]+[;\]])": "、",
-}  # no interval's
-JOINTS |= {" → ": " → ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
-# A word to translate stands alone and is no name such as CNN, conv1 or n.
-WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
+JOINTS = {SENTENCES: "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–"}
+JOINTS |= {"(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
+# A word to translate stands alone and is no name such as CNN, conv1 or n, nor {eval}`name`.
+WORD = re.compile(r"(?<![\w{`.])[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 # Two words, not in code: no device's or file's name.
 PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")
 # In HTML: scripts, of which only _("...") is for readers, texts between tags, and attributes that
@@ -57,6 +51,9 @@ SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SPOKEN) + ')[^"]+'
 NO_TEXT = r"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
 IN_HTML = re.compile(rf"{NO_TEXT}|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
 IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
+# Data and layout of a plotly figure, as its to_html sets them apart, and their keys of words.
+IN_PLOT = re.compile(r"(?<=,\s{24})[\[{].*?(?=,\s{24})")
+PLOTTED = {"hovertemplate", "hovertext", "name", "text", "x", "y"}
 # Words of the theme that stand in its templates, where no translation reaches them.
 THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
 THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]
@@ -74,7 +71,7 @@ def sentences(text: str) -> list[str]:
 
 def words(text: str) -> bool:
     """Return whether there is anything to translate in a text of the source."""
-    return bool(WORD.search(ROLE.sub("_", text.replace(HOLE, "_"))))
+    return bool(WORD.search(text.replace(HOLE, "_")))
 
 
 def numbered(text: str) -> str:
@@ -259,6 +256,7 @@ class Translator:
 
     def _is_more(self, text: str, english: str, pattern: re.Pattern) -> bool:
         """Return whether a text is sentences or a list where an entry is less."""
+        text = re.sub(r" \[[-\d][^]]*\]", "", text)  # intervals make no list
         if len(sentences(text)) > 1:
             return len(sentences(english)) == 1
         if english[-1] in ".?!:":
@@ -276,7 +274,7 @@ class Translator:
 
         A way is what joins the parts in Chinese, and the parts.
         """
-        ways = [(chinese, re.split(joint, text)) for joint, chinese in JOINTS.items()]
+        ways = [(mark, re.split(rf"{joint}(?![^[\]]*\])", text)) for joint, mark in JOINTS.items()]
         ways = [(chinese, parts) for chinese, parts in ways if len(parts) > 1]
         known = [way for way in ways if all(map(self.known, way[1]))]
         return known, [way for way in ways if way not in known]
@@ -307,7 +305,8 @@ class Translator:
         known, others = self._splits(text)
         for joint, parts in (known + others)[:1]:
             chinese = list(map(self.translate, parts))
-            return text if chinese == parts else joint.join(chinese)
+            names = joint and re.fullmatch("[^`$]*[A-Za-z][^`$]*", text) and not PROSE.search(text)
+            return joint.join(chinese) if names or chinese != parts else text
         if PROSE.search(text):
             self._meet(text, text)
         return text
@@ -441,12 +440,22 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
 def translate_html(source: str, translate: Callable[[str], str]) -> str:
     """Return HTML with its texts, what is read out, and the _("...") of its scripts translated."""
 
+    def in_plot(value, key: str = ""):
+        if isinstance(value, dict):
+            return {key: in_plot(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [in_plot(inner, key) for inner in value]
+        return translate(value) if value and isinstance(value, str) and key in PLOTTED else value
+
+    def plotted(match: re.Match) -> str:
+        return json.dumps(in_plot(json.loads(match[0])), ensure_ascii=False).replace("<", r"\u003c")
+
     def in_script(match: re.Match) -> str:
         return json.dumps(translate(match[0]), ensure_ascii=False)[1:-1]
 
     def swap(match: re.Match) -> str:
         if match[0].startswith("<"):
-            return IN_SCRIPT.sub(in_script, match[0])
+            return IN_SCRIPT.sub(in_script, IN_PLOT.sub(plotted, match[0]))
         text = html.unescape(match[0]).strip()
         chinese = translate(text) if re.search("[A-Za-z]", text) else text
         if chinese == text:
