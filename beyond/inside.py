@@ -22,8 +22,8 @@ from hw3 import metrics, pca, runs, train, weights
 from hw3.backend import keras, ops
 from hw3.disk import ROOT, digest, write_atomically
 from hw3.faces import EMOTIONS, SIDE
-from hw3.figures import labeled, panels
 from hw3.metrics import N_CLASSES, Interval
+from hw3.show import GRAY, labeled, panels
 from hw3.sources.drawn import EXPRESSIONS
 
 RECORDED = ROOT / "results" / "inside" / "cnn.npz"
@@ -301,17 +301,17 @@ def heat_maps(rows: dict, face, note: str = "") -> Figure:
     for axes, (kind, maps) in zip(grid, rows.items(), strict=True):
         dark = {"cmap": "gray", "vmin": face.min(), "vmax": 1.3 * face.max() + 1}
         axes[0].imshow(face, **dark, extent=(0, SIDE, SIDE, 0))
-        axes[0].set_ylabel(kind, fontsize=8)
+        axes[0].set_ylabel(kind, fontsize=8, color=GRAY)
         for band, ends in BANDS.items():
             axes[0].text(1, np.mean(ends), band, color="w", va="center", fontsize=6)
         most = np.nanquantile(maps, 0.995)
         for ax, picture in zip(axes[1:], maps, strict=True):
             shown = ax.imshow(picture, "magma", vmin=0, vmax=most, extent=(0, SIDE, SIDE, 0))
-        figure.colorbar(shown, ax=axes).ax.tick_params(labelsize=7)
+        figure.colorbar(shown, ax=axes).ax.tick_params(labelsize=7, colors=GRAY)
         for ax, name in zip(axes, names, strict=True):
             ax.hlines(edges, 0, SIDE, color="white", lw=0.6, ls=":")
             ax.set(xticks=[], yticks=[])
-            ax.set_title(name, fontsize=8, fontweight="normal", pad=2)
+            ax.set_title(name, fontsize=8, fontweight="normal", pad=2, color=GRAY)
     return labeled(figure, "Heat maps, brighter where it counts more, beside a face's bands.", note)
 
 

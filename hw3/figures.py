@@ -23,7 +23,7 @@ from hw3 import show
 from hw3.metrics import N_CLASSES, Interval
 from hw3.show import calculator, head, labeled, panels, plain, source, style, table  # noqa: F401
 
-COLORS = sns.color_palette("colorblind").as_hex()  # those of matplotlib's C0, C1, ... after style()
+COLORS = show.COLORS
 FACES = 6  # of one cell of a confusion matrix
 SIDES = "true", "predicted"  # what a row and a column of it are
 EVEN = 1 / N_CLASSES, "one in seven"  # an accuracy to compare with, and its name
@@ -47,7 +47,7 @@ def tiles(images, columns: int, label: str, titles=(), note: str = "", **look) -
     figure, axes = panels(height * show.WIDTH / columns * rows + 0.3, rows, columns, squeeze=False)
     for ax, image, title in zip(axes.flat, images, [*titles, *[""] * len(images)], strict=False):
         ax.imshow(image, **look)
-        ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2)
+        ax.set_title(title, fontsize=7.5, fontweight="normal", pad=2, color=show.GRAY)
     for ax in figure.axes:
         ax.axis("off")
     return labeled(figure, label, note)
@@ -90,8 +90,7 @@ def training_curves(runs: dict) -> show.Interactive:
     parts = next(iter(runs.values())).predictions.values()
     counts = np.bincount(np.concatenate([labels for _, labels, _ in parts]))[:N_CLASSES]
     floor = counts.max() / counts.sum(), "most frequent emotion"
-    histories = {name: run.history for name, run in runs.items()}
-    return history_curves(histories, "\n".join(notes), floor)
+    return history_curves({k: run.history for k, run in runs.items()}, "\n".join(notes), floor)
 
 
 def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interactive:
@@ -146,7 +145,7 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interact
         f"training accuracy at the end {h['accuracy'][-1]:.1%}"
         for name, h in histories.items()
     ]
-    label = f"Loss, left, and accuracy, right, against the epoch. {'; '.join(readings)}."
+    label = f"Loss, above, and accuracy, below, against the epoch. {'; '.join(readings)}."
     return show.Interactive(figure, label, note)
 
 
@@ -155,21 +154,20 @@ def intervals(rows, value, low, high, label, note="", level=0.95, points=False, 
 
     value, low and high name columns of shares; points: they are differences, as label should say.
     """
-    percent, y = f"{100 * level:.4g}%", np.arange(len(rows))[::-1]
+    level, y = f"{100 * level:.4g}%", np.arange(len(rows))[::-1]
     ax = ax or panels(0.27 * len(rows) + 0.9)[1]
     ax.hlines(y, rows[low], rows[high], color="C0", lw=4, alpha=0.35)
     ax.plot(rows[value], y, "o", color="C0")
     ax.set_yticks(y, rows.index)
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, symbol="" if points else "%"))
     ax.axvline(0, color="0.4", lw=1)
-    start = min(0, 1.1 * rows[low].min())
-    ax.set(xlabel=f"{label}, with its {percent} interval", xlim=(start, None))
+    ax.set(xlabel=f"{label}, with its {level} interval", xlim=(min(0, 1.1 * rows[low].min()), None))
     kind, readings = "cell" if points else "short", []
     for end, i in (("highest", rows[value].argmax()), ("lowest", rows[value].argmin())):
         interval = Interval(*rows[[value, low, high]].iloc[i], signed=points)
         readings.append(f"{end} is {rows.index[i]} with {format(interval, kind)}")
     ends = "; ".join(readings)
-    label = f"{label}, {len(rows)} rows, each a dot in a bar, its {percent} interval: {ends}."
+    label = f"{label}, {len(rows)} rows, each a dot in a bar, its {level} interval: {ends}."
     return labeled(ax.figure, label, note)
 
 
@@ -178,10 +176,9 @@ def confusion_matrices(matrices: dict, names, note: str = "", sides=SIDES) -> Fi
     height = 0.62 if len(matrices) > 1 else 0.75
     figure, axes = panels(height * show.WIDTH, 1, len(matrices), squeeze=False)
     look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False, "square": True}
-    look |= {"linewidths": 0.5, "linecolor": "white", "xticklabels": names, "yticklabels": names}
-    look |= {"annot": True, "fmt": ".2f", "annot_kws": {"size": 7}}
+    look |= {"linewidths": 0.5, "annot": True, "fmt": ".2f", "annot_kws": {"size": 7}}
     for ax, (title, shares) in zip(axes.flat, matrices.items(), strict=True):
-        sns.heatmap(shares, ax=ax, **look)
+        sns.heatmap(pd.DataFrame(shares, names, names), ax=ax, **look)
         ax.tick_params(labelsize=7.5)
         ax.set(xlabel=sides[1], ylabel=sides[0], title=title)
     return labeled(figure, _read_matrices(matrices, names, sides), note)
@@ -320,7 +317,7 @@ def pca_space(x, mean, axes, rebuilt, lengths) -> show.Interactive:
     look["hovertemplate"] = "sample %{text}: (%{x}, %{y}, %{z})<extra></extra>"
     figure.add_scatter3d(**_points(x), **look)
     segments(rebuilt, x, COLORS[0], 4, name="residuals", hoverinfo="skip")
-    for i, color in enumerate((COLORS[1], COLORS[2], COLORS[4])):
+    for i, color in enumerate(COLORS[1:4]):
         ends = 2 * lengths[i] * axes[i : i + 1]  # two standard deviations each way
         segments(mean - ends, mean + ends, color, 7, name=f"axis {i + 1}", hoverinfo="name")
     box = {"backgroundcolor": show.NONE, "gridcolor": "#a0a0a0", "zerolinecolor": "#a0a0a0"}

@@ -48,16 +48,16 @@ def setup(app) -> dict:
 
 
 def keep_alternative_texts() -> None:
-    """Let images of outputs keep the "alt" of their metadata, which MyST-NB would drop."""
+    """Let images of outputs keep "alt" and "classes" of their metadata, which MyST-NB drops."""
     from myst_nb.core.render import NbElementRenderer
 
     render = NbElementRenderer.render_image
 
     def render_image(self, data):
         made = render(self, data)
-        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
-        for image in made if alt else []:
-            image["alt"] = alt
+        about = data.output_metadata.get(data.mime_type, {})
+        for image in made:
+            image.attributes |= {name: about[name] for name in ("alt", "classes") if name in about}
         return made
 
     NbElementRenderer.render_image = render_image

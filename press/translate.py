@@ -32,9 +32,10 @@ LANGUAGE = "zh_TW"
 CATALOG = ROOT / "book" / "locale" / f"{LANGUAGE}.po"
 HEADER = b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
 HEADER += b'"Language: zh_TW\\n"\n\n'
-# What joins the parts of a text that no entry fits, in English and in Chinese.
-JOINTS = {r"(?<=[.?!]) (?=\S)": "", r"; (?!n = )": "；", ": ": "：", r", (?![-\d.]+[;\]])": "、"}
-JOINTS |= {" → ": " → ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
+# What joins the parts of a text that no entry fits, in English and in Chinese; none within [...].
+JOINTS = {r"(?<=[.?!]) (?=\S)": "", "; ": "；", ": ": "：", ", ": "、", " → ": " → ", " – ": "–"}
+JOINTS |= {"(?<=[a-z])/(?=[A-Z])": "／", r" (?=[\d(])": " "}
+NAMES = re.compile("[^`$]*[A-Za-z][^`$]*")  # no code, no formula
 # A word to translate stands alone and is no name such as CNN, conv1 or n.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 # Two words, not in code: no device's or file's name.
@@ -47,6 +48,9 @@ SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SPOKEN) + ')[^"]+'
 NO_TEXT = r"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
 IN_HTML = re.compile(rf"{NO_TEXT}|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
 IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
+# Data and layout of a plotly figure, as its to_html sets them apart, and their keys of words.
+IN_PLOT = re.compile(r"(?<=,\s{24})[\[{].*?(?=,\s{24})")
+PLOTTED = {"hovertemplate", "hovertext", "name", "text", "x", "y"}
 # Words of the theme that stand in its templates, where no translation reaches them.
 THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
 THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]
@@ -165,9 +169,9 @@ class Translator:
                     chinese = chinese.replace(f"%={i}", part).replace(f"%{i}", made[i - 1])
                 return spaced(chinese), True
         for joint, chinese in JOINTS.items():
-            parts = re.split(joint, text)
+            parts = re.split(rf"{joint}(?![^[\]]*\])", text)
             made = self.all_known(parts) if len(parts) > 1 else parts
-            if made and made != parts:
+            if made and (made != parts or (len(made) > 1 and NAMES.fullmatch(text))):
                 return chinese.join(made), True
         return text, not PROSE.search(text)
 
@@ -292,12 +296,22 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
 def translate_html(source: str, translate: Callable[[str], str]) -> str:
     """Return HTML with its texts, what is read out, and the _("...") of its scripts translated."""
 
+    def in_plot(value, key: str = ""):
+        if isinstance(value, dict):
+            return {key: in_plot(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [in_plot(inner, key) for inner in value]
+        return translate(value) if value and isinstance(value, str) and key in PLOTTED else value
+
+    def plotted(match: re.Match) -> str:
+        return json.dumps(in_plot(json.loads(match[0])), ensure_ascii=False).replace("<", r"\u003c")
+
     def in_script(match: re.Match) -> str:
         return json.dumps(translate(match[0]), ensure_ascii=False)[1:-1]
 
     def swap(match: re.Match) -> str:
         if match[0].startswith("<"):
-            return IN_SCRIPT.sub(in_script, match[0])
+            return IN_SCRIPT.sub(in_script, IN_PLOT.sub(plotted, match[0]))
         text = html.unescape(match[0]).strip()
         chinese = translate(text) if re.search("[A-Za-z]", text) else text
         if chinese == text:

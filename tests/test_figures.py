@@ -3,8 +3,10 @@
 import base64
 import io
 import re
+from itertools import combinations
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -141,3 +143,60 @@ def test_intervals_stand_on_axes_that_are_given():
     assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
     assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
     assert "highest is a with 50.0% [40.0, 60.0]" in figure.get_label()
+
+
+# Machado, Oliveira and Fernandes 2009: linear RGB as the color-blind see it.
+SIGHTS = {
+    "all": np.eye(3),
+    "no red": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.052]],
+    "no green": [[0.3673, 0.8606, -0.228], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(color):
+    """Return linear RGB (3,) of a hexadecimal color."""
+    values = np.array(matplotlib.colors.to_rgb(color))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def lab(color, sight):
+    """Return CIE L*a*b* (3,) of a color."""
+    xyz = TO_XYZ @ np.clip(np.array(SIGHTS[sight]) @ linear(color), 0, 1) / (0.9505, 1, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize(("sight", "least"), [("all", 25), ("no red", 18), ("no green", 18)])
+def test_the_first_seven_colors_are_told_apart(sight, least):  # a color for each emotion
+    pairs = combinations(show.COLORS[: len(EMOTIONS)], 2)
+    apart = {(a, b): np.linalg.norm(lab(a, sight) - lab(b, sight)) for a, b in pairs}
+    assert min(apart.values()) > least, min(apart, key=apart.get)
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#121212"])  # of a page, light and dark
+def test_the_words_beside_pictures_are_legible_on_both_grounds(ground):
+    dark, light = sorted(TO_XYZ[1] @ linear(color) for color in (show.GRAY, ground))
+    assert (light + 0.05) / (dark + 0.05) > 4
+
+
+def shown(figure):
+    """Return the picture that a page gets of a figure, and its metadata."""
+    data, about = show.png(figure)
+    return Image.open(io.BytesIO(base64.b64decode(data))), about
+
+
+def test_pictures_have_no_ground_and_keep_their_grays_and_charts_are_named_for_the_dark_theme():
+    faces = np.linspace(0, 255, 48 * 48).round().astype(np.uint8).reshape(1, 48, 48)
+    picture, about = shown(figures.face_sheet(faces, ["Sad"], columns=7))
+    assert about["classes"] == []
+    alpha, gray = np.asarray(picture.getchannel("A")), np.asarray(picture.convert("L"))
+    assert (alpha[0] == 0).all()
+    assert len(np.unique(gray[alpha == 255])) > 200
+    top = int(((alpha == 255).sum(axis=1) > 100).argmax())  # of the picture, below its title
+    assert set(gray[:top][alpha[:top] == 255]) == {int(show.GRAY[1:3], 16)}
+    table = pd.DataFrame({"share": [0.5, 0.3], "low": [0.4, 0.2], "high": [0.6, 0.4]}, ["a", "b"])
+    chart, about = shown(figures.intervals(table, "share", "low", "high", "accuracy"))
+    assert about["classes"] == ["hw3-chart"]
+    assert chart.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+    assert about["alt"].startswith("accuracy, 2 rows")

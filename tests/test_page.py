@@ -245,6 +245,52 @@ def test_first_page_leads_to_the_front_page(html, first):
     ).is_file()
 
 
+# The mask of a box that scrolls sideways, before and after it was scrolled to its end.
+FADES = """async selector => {
+    const box = [...document.querySelectorAll(selector)].find(e => e.scrollWidth > e.clientWidth);
+    const masks = [];
+    for (const place of [0, box.scrollWidth]) {
+        box.scrollLeft = place;
+        for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+        masks.push(getComputedStyle(box).maskImage);
+    }
+    return masks;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("page", "selector"),
+    [
+        ("index", "div.cell_output .output"),
+        ("cnn", "a.image-reference"),
+        ("pca", 'mjx-container[display="true"]'),
+    ],
+)
+def test_what_scrolls_on_a_phone_fades_at_its_side_until_its_end(html, browser, page, selector):
+    with opened(browser, html / "book" / f"{page}.html") as (tab, wrong):
+        at_first, at_the_end = tab.evaluate(FADES, selector)
+        assert at_first.startswith("linear-gradient(to left")
+        assert at_the_end == "none"
+        tab.set_viewport_size(WIDE)
+        assert "linear" not in tab.evaluate(
+            "s => getComputedStyle(document.querySelector(s)).maskImage", selector
+        )
+        assert wrong == []
+
+
+def test_charts_change_with_the_theme_and_pictures_do_not(html, browser):
+    filters = """s => [...document.querySelectorAll(s)].map(e => getComputedStyle(e)).map(
+        style => `${style.filter}, ${style.backgroundColor}, ${style.padding}`)"""
+    clear = "rgba(0, 0, 0, 0), 0px"
+    with opened(browser, html / "book" / "cnn.html") as (tab, _):
+        for theme, filtered in (("light", "none"), ("dark", "invert(0.93) hue-rotate(180deg)")):
+            tab.emulate_media(color_scheme=theme)
+            tab.wait_for_function("t => document.documentElement.dataset.theme === t", arg=theme)
+            chart, picture = "main img.hw3-chart", "main .cell_output img:not(.hw3-chart)"
+            assert set(tab.evaluate(filters, chart)) == {f"{filtered}, {clear}"}
+            assert set(tab.evaluate(filters, picture)) == {f"none, {clear}"}
+
+
 def test_switch_leads_to_the_same_section_in_the_other_language(html, browser):
     with opened(browser, html / "book" / "confusion.html") as (tab, wrong):
         tab.evaluate("document.getElementById('the-matrix').scrollIntoView()")

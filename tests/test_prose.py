@@ -53,14 +53,11 @@ def test_the_recorded_cnn_leads_the_dnn(recorded):  # answer 2
 
 
 def test_the_emotions_that_the_front_page_names_are_those(recorded):  # answer 3 and the table
-    matrix = metrics.confusion(*recorded[0].predicted("PrivateTest"))
+    matrix = metrics.confusion(*claims.with_new(recorded[0]).predicted(claims.BOTH))
     first = metrics.confused_pairs(matrix)["pair"].head(3).tolist()
     assert first == ["Sad/Neutral", "Fear/Sad", "Angry/Sad"]
-    shares = metrics.shares(matrix)
-    assert (shares.diagonal().argmax(), shares.diagonal().argmin()) == (faces.HAPPY, faces.FEAR)
-    np.fill_diagonal(shares, 0)
-    assert np.unravel_index(shares.argmax(), shares.shape) == (faces.DISGUST, faces.ANGRY)
-    assert matrix.sum(axis=1).argmin() == faces.DISGUST  # "the few faces"
+    right = metrics.shares(matrix).diagonal()
+    assert (right.argmax(), right.argmin()) == (faces.HAPPY, faces.FEAR)
 
 
 def test_the_dnn_of_the_original_collapsed_and_did_not_overfit():  # what the original states

@@ -3,12 +3,14 @@ editions have the same pages.
 """
 
 # ruff: noqa: RUF001 (Chinese has its own parentheses and colons)
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -56,6 +58,13 @@ CATALOG = {
             "成立。高興：5 張影像中有 2 張。",
         ),  # two sentences
         ("Sad – Happy", "難過–高興"),
+        ("Sad taken for Happy (1%); n = 400", "難過認成高興（1%）；n = 400"),  # no interval's n
+        ("CNN: 72.6% [71.1, 74.0; n = 3,589]", "CNN：72.6% [71.1, 74.0; n = 3,589]"),
+        ("python 3.11, keras 3.15", "python 3.11、keras 3.15"),  # a list of names
+        ("modern-cnn, modern-dnn-seed1: Sad", "modern-cnn、modern-dnn-seed1：難過"),
+        ("`python -m hw3, make`", "`python -m hw3, make`"),  # code and formulas stay
+        ("$a, b$", "$a, b$"),
+        ("53.7, 53.6", "53.7, 53.6"),  # numbers stay
         ("Sad/Happy", "難過／高興"),
         ("1.5% (1.0% to 2.0%)", "1.5%（1.0% 至 2.0%）"),
         ("recipe mirrored", "配方 mirrored"),  # a name stays, even one that the catalog has
@@ -159,6 +168,28 @@ def test_html_is_translated_between_tags_and_escaped():
         '<style>b::after {content: "a & b"}</style><!-- Sheet -->'
     )
     assert translate_html(source, words.__getitem__) == expected
+
+
+def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
+    names = {
+        "Sad": "難過",
+        "text": "文字",
+        "solid": "實線",
+        "true %1:<br>%2 of %3": "%1：<br>%2/%3",
+    }
+    translator = Translator(names)
+    matrix = go.Heatmap(z=[[0.5]], x=["Sad"], y=["Sad"], hoverinfo="text")
+    figure = go.Figure(matrix.update(hovertext=[["true Sad:<br>1 of 2"]]))
+    figure.add_scatter(x=[1], y=[2], name="Sad", line_dash="solid")
+    figure.update_layout(title_text="Sad")
+    before = figure.to_html(full_html=False, include_plotlyjs=False)
+    after = translate_html(before, translator.translate)
+    drawn = json.JSONDecoder().raw_decode(after, after.index("[{"))[0]
+    assert (drawn[0]["x"], drawn[0]["y"], drawn[0]["hoverinfo"]) == (["難過"], ["難過"], "text")
+    assert drawn[0]["hovertext"] == [["難過：<br>1/2"]]
+    assert (drawn[1]["name"], drawn[1]["line"]["dash"], drawn[1]["x"]) == ("難過", "solid", [1])
+    assert '"text": "難過"' in after
+    assert "<br>" not in after, "a script ends at the first < / of its name"
 
 
 def test_chinese_and_latin_are_spaced():
