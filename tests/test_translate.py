@@ -109,7 +109,8 @@ def test_a_long_list_of_unknown_parts_takes_no_time():
     catalog = {f"%1 {word} %2": f"%1 {word} %2" for word in ("of", "and", "from", "to", "with")}
     text = ", ".join(f"one of the and from with to {n}; more of it: {n}" for n in range(60))
     translator = Translator(catalog, {}, "")
-    assert translator.translate(text) == text
+    found = translator.translate(text)
+    assert found.replace("；", "; ").replace("：", ": ").replace("、", ", ") == text
     assert translator.attempt.cache_info().currsize < 5000
 
 
@@ -177,7 +178,7 @@ def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
         "solid": "實線",
         "true %1:<br>%2 of %3": "%1：<br>%2/%3",
     }
-    translator = Translator(names)
+    translator = Translator(names, {}, "")
     matrix = go.Heatmap(z=[[0.5]], x=["Sad"], y=["Sad"], hoverinfo="text")
     figure = go.Figure(matrix.update(hovertext=[["true Sad:<br>1 of 2"]]))
     figure.add_scatter(x=[1], y=[2], name="Sad", line_dash="solid")
