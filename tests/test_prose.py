@@ -47,9 +47,11 @@ def test_both_networks_of_the_original_have_six_million_parameters():  # the sec
     assert {round(number / 1e6) for number in original.PARAMETERS.values()} == {6}
 
 
-def test_the_recorded_cnn_leads_the_dnn(recorded):  # answer 2
-    labels, by_cnn = recorded[0].predicted("PrivateTest")
-    assert metrics.difference(labels, by_cnn, recorded[1].predicted("PrivateTest")[1]).low > 0
+def test_the_cnn_leads_the_dnn_of_its_recipe():  # answer 2
+    cnn, dnn = (runs.recorded(f"original-{name}")[0] for name in ("cnn", "dnn"))
+    assert cnn.recipe.name == dnn.recipe.name
+    labels, by_cnn = cnn.predicted("PrivateTest")
+    assert metrics.difference(labels, by_cnn, dnn.predicted("PrivateTest")[1]).low > 0
 
 
 def test_the_emotions_that_the_front_page_names_are_those(recorded):  # answer 3 and the table
@@ -381,7 +383,7 @@ def test_no_share_off_the_diagonal_is_the_largest(counts):  # The matrix
     assert max(share(counts, *cell).value for cell in others) < min(x.value for x in shares)
 
 
-def test_what_the_six_observations_come_to(verdicts):  # Answer; The original's six observations
+def test_what_the_six_observations_come_to(verdicts):  # Answer; also of the page claims
     shown = verdicts[0]
     assert shown["verdict"].tolist() == ["holds"] * 3 + ["undecided"] * 2 + ["does not hold"]
     ends = shown[["value", "low", "high"]].mul(100).round(1)
