@@ -134,9 +134,8 @@ class Translator:
     def __init__(self, catalog: dict[str, str], source: dict[str, str], markdown: str):
         self.catalog, self.source, self.markdown = catalog, source, markdown
         self.page, self.met, self.missing = "", {}, {}
-        entries = [english for english in catalog if re.search(r"%\d", english)]
-        entries.sort(key=lambda english: -len(re.sub(r"%\d+", "", english)))
-        self.patterns = {english: self.pattern(english) for english in entries}
+        entries = sorted(catalog, key=lambda english: -len(re.sub(r"%\d+", "", english)))
+        self.patterns = {e: self.pattern(e) for e in entries if re.search(r"%\d", e)}
         self.attempt = cache(self._attempt)
 
     def pattern(self, english: str) -> re.Pattern:
@@ -207,9 +206,7 @@ def check(
         translator.translate(message)
     everything = "\n".join([markdown, *source])
     parts = {english: re.split(r"%\d+", english) for english in catalog}
-    stale = {
-        e for e, fixed in parts.items() if any(part.strip() not in everything for part in fixed)
-    }
+    stale = [e for e, fixed in parts.items() if any(p.strip() not in everything for p in fixed)]
     return translator, dict.fromkeys(stale, str(CATALOG.relative_to(ROOT)))
 
 
