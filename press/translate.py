@@ -41,16 +41,16 @@ WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 # Two words, not in code: no device's or file's name.
 PROSE = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b(?=[^`]*(`[^`]*`[^`]*)*$)")
 # In HTML: scripts, of which only _("...") is for readers, texts between tags, and attributes that
-# are read out. The last ones are messages of try_photo.html.
+# are read out, the last ones messages of try_photo.html. Of plotly's scripts these keys and lists
+# of words are for readers, but for colors, names of attributes, and a button that is taken away.
 SPOKEN = ["aria-label", "alt", "title", "placeholder", "data-start", "data-load", "data-likely"]
 SPOKEN += ["data-picture", "data-camera", "data-broken"]
 SPOKEN = "(?:" + "|".join(rf'(?<=\s{name}=")' for name in SPOKEN) + ')[^"]+'
 NO_TEXT = r"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
 IN_HTML = re.compile(rf"{NO_TEXT}|(?<=>)[^<>]+(?=<)|{SPOKEN}", re.DOTALL)
 IN_SCRIPT = re.compile(r'(?<=\b_\(")[^"]+(?="\))')
-# Data and layout of a plotly figure, as its to_html sets them apart, and their keys of words.
-IN_PLOT = re.compile(r"(?<=,\s{24})[\[{].*?(?=,\s{24})")
-PLOTTED = {"hovertemplate", "hovertext", "name", "text", "x", "y"}
+PLOTTED = "|".join(rf'(?<="{key}":")' for key in ("hovertemplate", "name", "text"))
+IN_PLOT = re.compile(rf'(?:{PLOTTED}|(?<=[\[,]")(?!#|rgba|send|data-))[^"]+(?="[\],}}])')
 # Words of the theme that stand in its templates, where no translation reaches them.
 THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
 THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]
@@ -293,27 +293,17 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
 def translate_html(source: str, translate: Callable[[str], str]) -> str:
     """Return HTML with its texts, what is read out, and the _("...") of its scripts translated."""
 
-    def in_plot(value, key: str = ""):
-        if isinstance(value, dict):
-            return {key: in_plot(inner, key) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [in_plot(inner, key) for inner in value]
-        return translate(value) if value and isinstance(value, str) and key in PLOTTED else value
-
-    def plotted(match: re.Match) -> str:
-        return json.dumps(in_plot(json.loads(match[0])), ensure_ascii=False).replace("<", r"\u003c")
-
     def in_script(match: re.Match) -> str:
-        return json.dumps(translate(match[0]), ensure_ascii=False)[1:-1]
+        chinese = json.dumps(translate(json.loads(f'"{match[0]}"')), ensure_ascii=False)
+        return chinese[1:-1].replace("<", r"\u003c")
 
     def swap(match: re.Match) -> str:
         if match[0].startswith("<"):
-            return IN_SCRIPT.sub(in_script, IN_PLOT.sub(plotted, match[0]))
+            marked = IN_PLOT if "Plotly.newPlot(" in match[0] else IN_SCRIPT
+            return marked.sub(in_script, match[0])
         text = html.unescape(match[0]).strip()
-        chinese = translate(text) if re.search("[A-Za-z]", text) else text
-        if chinese == text:
-            return match[0]
-        return match[0].replace(match[0].strip(), html.escape(chinese))
+        new = translate(text) if re.search("[A-Za-z]", text) else text
+        return match[0] if new == text else match[0].replace(match[0].strip(), html.escape(new))
 
     return IN_HTML.sub(swap, source)
 

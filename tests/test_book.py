@@ -631,6 +631,13 @@ def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
     assert page(built, "cnn.html").count('"text":"most frequent emotion"') == 2
 
 
+def test_no_two_figures_have_one_id(built):  # the PDF holds all pages in one
+    pages = "".join(page(built, f"{name}.html") for name in chapters.ORDER)
+    ids = re.findall('<div id="(figure-[^"]+)"', pages)
+    assert len(ids) > 5
+    assert len(set(ids)) == len(ids)
+
+
 def test_plotly_is_shipped_once(built):
     scripts = list((built[0] / "html").rglob("plotly*.js"))
     assert [s.name for s in scripts] == ["plotly.min.js"]

@@ -189,8 +189,8 @@ def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
     assert (drawn[0]["x"], drawn[0]["y"], drawn[0]["hoverinfo"]) == (["難過"], ["難過"], "text")
     assert drawn[0]["hovertext"] == [["難過：<br>1/2"]]
     assert (drawn[1]["name"], drawn[1]["line"]["dash"], drawn[1]["x"]) == ("難過", "solid", [1])
-    assert '"text": "難過"' in after
-    assert "<br>" not in after, "a script ends at the first < / of its name"
+    assert '"text":"難過"' in after
+    assert "<br>" not in after, "escaped, as before"
 
 
 def test_chinese_and_latin_are_spaced():
