@@ -941,6 +941,7 @@ def test_what_helps_at_full_length(by_name):  # At full length
         "the loss falls"
     )
     assert [found[0].trained_on for found in (combined, modern)] == [31_651, 28_135]
+    assert {round(run.trained_on, -1) for run in combined} == {31_650}, "about 31,650"
     assert stats.ttest_ind(percent(combined), percent(modern), equal_var=False).pvalue < 0.05
     clean = audit.without_copies(combined[0], "PrivateTest").predictions["PrivateTest"][0]
     of_training = audit.without_copies(modern[0], "PrivateTest").predictions["PrivateTest"][0]
