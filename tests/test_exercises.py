@@ -173,7 +173,7 @@ def weaker_members(before, after):
 
 def chosen_by_the_judge(before, after):
     for was, now in zip(before.table, after.table, strict=True):
-        assert -0.05 < float(was[3]) - float(now[3]) < 0.5, "hardly at all"
+        assert -0.05 < float(was[3]) - float(now[3]) < 0.5, "by little"
 
 
 def label_takes_part(before, after):
