@@ -27,10 +27,8 @@ ONE_BATCH = 16  # so few faces are predicted at once, not as part of so large a 
 SAVE_EVERY = 20.0  # seconds between saves of the state, each of which takes a second
 
 
-def train(
-    name: str, faces: Faces, recipe: Recipe, path: Path | None = None, verbose: int = 1
-) -> tuple[Run, keras.Model]:
-    """Train the network called name ("cnn" or "dnn"); return its Run and the trained network.
+def train(name: str, faces: Faces, recipe: Recipe, path: Path | None = None) -> tuple:
+    """Train the network called name ("cnn" or "dnn"); return its Run and the trained keras.Model.
 
     An epoch leaves out the faces that fill no last batch, other ones each time. Every SAVE_EVERY
     seconds the state is saved at path, if any, from where an interrupted training goes on. Raises
@@ -40,12 +38,12 @@ def train(
     history, seconds = resume(path, job.model)
     if recipe.first_step and not seconds:
         oversized_step(job)
-    if verbose:  # the build shows such lines, up to a semicolon, while it runs
-        print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
+    # the build shows such lines, up to a semicolon, while it runs
+    print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
     saved = time.perf_counter()
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
-        reached = fit_epoch(job, epoch) | judge(job)
+        reached = fit_epoch(job, epoch) | score(job)
         both = reached["loss"] + reached["val_loss"]
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
@@ -53,15 +51,14 @@ def train(
         for key, value in reached.items():
             history.setdefault(key, []).append(value)
         seconds.append(time.perf_counter() - start)
-        if verbose:
-            accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
-            left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
-            said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
-            print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
+        accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
+        left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
+        said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
+        print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
         if path and time.perf_counter() - saved >= SAVE_EVERY:
             save_state(path, job.model, history, seconds)
             saved = time.perf_counter()
-    return finish(job, history, seconds, verbose), job.network
+    return finish(job, history, seconds), job.network
 
 
 class Job:
@@ -104,7 +101,7 @@ def fit_epoch(job: Job, epoch: int) -> dict[str, float]:
     return {key: float(values[-1]) for key, values in means.items()}
 
 
-def judge(job: Job) -> dict[str, float]:
+def score(job: Job) -> dict[str, float]:
     """Return "val_loss", clipped as the recipe says but never smoothed, and "val_accuracy"."""
     labels = job.faces.labels[job.held]
     z = predict(job.logits, job.faces.images[job.held]).astype(float)
@@ -115,7 +112,7 @@ def judge(job: Job) -> dict[str, float]:
     return {"val_loss": float(mean), "val_accuracy": float((z.argmax(1) == labels).mean())}
 
 
-def finish(job: Job, history: dict, seconds: list[float], verbose: int) -> Run:
+def finish(job: Job, history: dict, seconds: list[float]) -> Run:
     """Return the Run of a fitted model; the network has its weights, BatchNorm made precise."""
     faces, recipe, final = job.faces, job.recipe, {}
     job.network.set_weights(job.fitted.get_weights())  # the last epoch may be a saved one
@@ -123,11 +120,10 @@ def finish(job: Job, history: dict, seconds: list[float], verbose: int) -> Run:
         start = time.perf_counter()
         rows = np.random.default_rng(recipe.seed).permutation(job.learn)
         precise_norm(job.network, faces.images[rows], job.batch)
-        final = judge(job)
+        final = score(job)
         final["seconds"] = time.perf_counter() - start
-        if verbose:
-            what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
-            print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
+        what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
+        print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
     about = {"data": faces.name, "fingerprint": faces.fingerprint, "trained_on": len(job.learn)}
     about |= {"versions": machine.versions(), "device": machine.device(), "seconds": sum(seconds)}
     about |= {"epoch_seconds": seconds, "date": datetime.now(UTC).isoformat(timespec="seconds")}
