@@ -1,8 +1,6 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1."""
 
 import os
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +14,9 @@ from hw3.faces import FacesError
 from hw3.sources.download import download
 from hw3.sources.layouts import resize
 
-MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
-
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; one that moved to another package is answered with one line that names it."""
-    words = sys.argv[1:] if arguments is None else arguments
-    for package, moved in MOVED.items():
-        if words and words[0] in moved:
-            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {shlex.join(words)}")
-    commands().run(arguments)
-
-
-def commands() -> Commands:
-    """Return all commands: each is a function below."""
+    """Run a command: each is a function below."""
     made = Commands("hw3", "Seven emotions in 48x48 gray faces: the report's helper.")
     network = option("network", choices=("cnn", "dnn"))
     text = "how to train (default: original)"
@@ -54,7 +41,7 @@ def commands() -> Commands:
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
     add("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
     made.add(results)
-    return made
+    made.run(arguments)
 
 
 def data(options) -> None:
@@ -97,11 +84,10 @@ def join_hosts() -> None:
         keras.distribution.initialize()
 
 
-def chosen(options, network: str, seed: int | None = None) -> recipes.Recipe:
+def chosen(options, network: str) -> recipes.Recipe:
     """Return the recipe that the options name."""
-    seed = options.seed if seed is None else seed
-    changes = dict(map(recipes.change, options.set))
-    return recipes.recipe(network, options.profile, options.recipe, seed=seed, **changes)
+    changes = {"seed": options.seed} | dict(map(recipes.change, options.set))
+    return recipes.recipe(network, options.profile, options.recipe, **changes)
 
 
 def report(run: runs.Run) -> None:
@@ -172,8 +158,8 @@ def record(options) -> None:
     if not 0 <= first < options.seeds <= first + 1000:
         must = "--first must be at least 0, and --seeds larger, by 1000 at most"
         raise ValueError(f"--first {first} --seeds {options.seeds}: {must}")
-    options.recipe, _, network = options.name.rpartition("-")
-    wanted = [chosen(options, network, seed) for seed in seeds]
+    options.seed, (options.recipe, _, network) = first, options.name.rpartition("-")
+    wanted = [replace(chosen(options, network), seed=seed) for seed in seeds]
     if not wanted[0].tests:
         todo = "take profile cpu or full, and no --set tests=False"
         raise ValueError(f"{options.name} without the tests is not recorded: {todo}")
