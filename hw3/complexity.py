@@ -141,8 +141,8 @@ FIXED = {"n": 48, "C": 64}
 SMOKE = (96, 128, 192, 256)
 QUICK = (*SMOKE, 384, 512)
 FULL = (128, 192, 256, 384, 512, 768, 1024)
-REPEATED = {"smoke": (SMOKE, 5), "quick": (QUICK, 7), "full": (FULL, 15), "cpu": (FULL, 15)}
-SIZES = {name: {"n": x, "C": x, "repeats": times} for name, (x, times) in REPEATED.items()}
+# by profile: the sizes, and how often each is timed
+SIZES = {"smoke": (SMOKE, 5), "quick": (QUICK, 7), "full": (FULL, 15), "cpu": (FULL, 15)}
 
 
 def measure(profile: str = "quick") -> pd.DataFrame:
@@ -150,13 +150,13 @@ def measure(profile: str = "quick") -> pd.DataFrame:
 
     Returns one row a size: varied ("n" or "C"), n, C, multiplications and the median seconds.
     """
-    sizes = SIZES[profile]
-    rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
+    sizes, repeats = SIZES[profile]
+    rows = [("n", n, FIXED["C"]) for n in sizes] + [("C", FIXED["n"], c) for c in sizes]
     calls = [_convolution(n, c) for _, n, c in rows]
     for call in calls:
         seconds(call)  # the first call compiles
     # By turns, so that a disturbance from outside slows all sizes, and not one.
-    taken = [[seconds(call) for call in calls] for _ in range(sizes["repeats"])]
+    taken = [[seconds(call) for call in calls] for _ in range(repeats)]
     costs = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
     return times.assign(multiplications=costs, seconds=np.median(taken, axis=0))
