@@ -34,10 +34,8 @@ class Interval:
     def __iter__(self) -> Iterator[float]:
         return iter((self.value, self.low, self.high))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:  # as {eval} shows it
         return format(self)
-
-    __repr__ = __str__  # as {eval} shows it
 
     def __format__(self, kind: str) -> str:
         if kind not in ("", "short", "cell"):
