@@ -150,7 +150,7 @@ def unfinished(since: float) -> list[str]:
     """Return how far each training is saved that began after a time: "cnn-full up to epoch 9"."""
     begun = [p for p in (build_dir() / "runs").glob("*.lock") if p.stat().st_mtime >= since]
     saved = filter(Path.exists, (path.with_suffix(".checkpoint.npz") for path in begun))
-    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['seconds'])}" for p in saved]
+    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['history'])}" for p in saved]
 
 
 def slug(run: Run) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.special import log_softmax
 
 from hw3 import machine
@@ -35,7 +36,8 @@ def train(name: str, faces: Faces, recipe: Recipe, path: Path | None = None) -> 
     FacesError for too few faces and ValueError where the loss is not a number any more.
     """
     job = Job(name, faces, recipe)
-    history, seconds = resume(path, job.model)
+    history = resume(path, job.model)
+    seconds = history.setdefault("seconds", [])  # of each epoch
     if recipe.first_step and not seconds:
         oversized_step(job)
     # the build shows such lines, up to a semicolon, while it runs
@@ -48,17 +50,17 @@ def train(name: str, faces: Faces, recipe: Recipe, path: Path | None = None) -> 
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
             raise ValueError(f"epoch {epoch + 1}: the loss is {both:g}: {todo}")
+        reached["seconds"] = time.perf_counter() - start
         for key, value in reached.items():
             history.setdefault(key, []).append(value)
-        seconds.append(time.perf_counter() - start)
         accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
         left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
         said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
         print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
         if path and time.perf_counter() - saved >= SAVE_EVERY:
-            save_state(path, job.model, history, seconds)
+            save_state(path, job.model, history)
             saved = time.perf_counter()
-    return finish(job, history, seconds), job.network
+    return finish(job, history), job.network
 
 
 class Job:
@@ -112,9 +114,9 @@ def score(job: Job) -> dict[str, float]:
     return {"val_loss": float(mean), "val_accuracy": float((z.argmax(1) == labels).mean())}
 
 
-def finish(job: Job, history: dict, seconds: list[float]) -> Run:
+def finish(job: Job, history: dict) -> Run:
     """Return the Run of a fitted model; the network has its weights, BatchNorm made precise."""
-    faces, recipe, final = job.faces, job.recipe, {}
+    faces, recipe, final, seconds = job.faces, job.recipe, {}, history.pop("seconds")
     job.network.set_weights(job.fitted.get_weights())  # the last epoch may be a saved one
     if recipe.precise_norm:
         start = time.perf_counter()
@@ -199,10 +201,8 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay or None
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
-        start = {"initial_learning_rate": rate}
-        if warm:
-            start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
-        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
+        rise = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
+        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **rise)
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     else:
@@ -249,32 +249,30 @@ def feed(size: int, *arrays: np.ndarray) -> dict:
     return {"x": data.batch(size).with_options(options)}
 
 
-def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
-    """Put a saved state, if whole, into the model; return history and seconds, else empty ones."""
+def resume(path: Path | None, model: keras.Model) -> dict[str, list[float]]:
+    """Put a saved state, if whole, into the model; return its history, else an empty one."""
     if not path or not path.exists():
-        return {}, []
+        return {}
     try:
         with np.load(path, allow_pickle=False) as zipped:
             saved = dict(zipped)
         values = [saved[f"v{i}"] for i in range(len(state(model)))]
-        names = [name for name in saved if name.startswith("history_")]
-        history = {name.removeprefix("history_"): saved[name].tolist() for name in names}
-        seconds = saved["seconds"].tolist()
+        history = pd.DataFrame(saved["history"]).to_dict("list")
     except Exception as error:  # whatever NumPy and zip's checksums raise for odd bytes
         problem = f"the checkpoint {path.name} is damaged: {error}"
         print(f"hw3: {problem}; the training starts again", file=sys.stderr)
         path.unlink()
-        return {}, []
+        return {}
     for variable, value in zip(state(model), values, strict=True):
         variable.assign(value)
-    return history, seconds
+    return history
 
 
-def save_state(path: Path, model: keras.Model, history: dict, seconds: list[float]) -> None:
+def save_state(path: Path, model: keras.Model, history: dict[str, list[float]]) -> None:
     """Write all that a training needs to go on as if it had never been broken off."""
     arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(state(model))}
-    arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
-    write_atomically(path, lambda file: np.savez(file, seconds=seconds, **arrays))
+    arrays["history"] = pd.DataFrame(history).to_records(index=False)
+    write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
 def state(model: keras.Model) -> list:
@@ -313,24 +311,21 @@ def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return a Run's predictions: held-out and, where its recipe `tests`, unlearned parts."""
     faces, recipe, parts = job.faces, job.recipe, {"held-out": job.held}
     if recipe.tests:
-        codes = [code for code in range(1, len(PARTS)) if code != PUBLIC or not recipe.public]
+        learned = [TRAINING, PUBLIC] if recipe.public else [TRAINING]
+        codes = np.setdiff1d(faces.part, learned)
         parts |= {PARTS[code]: np.flatnonzero(faces.part == code) for code in codes}
-    made = {}
-    for part, rows in parts.items():
-        if len(rows):
-            p = predict(job.network, faces.images[rows], recipe.views)
-            made[part] = rows, faces.labels[rows], p
-    return made
+    return {
+        part: (rows, faces.labels[rows], predict(job.network, faces.images[rows], recipe.views))
+        for part, rows in parts.items()
+    }
 
 
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over views.
 
     2 views: the face and its mirror image; 10: it, also shifted by 2 pixels along each diagonal,
-    and their mirror images. Raises ValueError for another number than 1, 2 and 10.
+    and their mirror images; a Recipe allows no other number.
     """
-    if views not in (1, 2, 10):
-        raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)] if views == 10 else [(0, 0)]
     size = len(images)
