@@ -32,6 +32,7 @@ HEADER = (
 ORDER = [6, 7, 8, 3, 5, 4, 2, 9, 10, 11]  # where each of ANSWERS stands in HEADER
 RECORDED = ROOT / "results" / "votes" / "test.npz"
 NONE = 255  # no majority
+OWN = "take FER+'s own file, in its own order"
 
 
 def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -42,20 +43,16 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
             found = ascii(",".join(header)[:40])
-            raise errors.bad(where, found, f"the header {HEADER}", "take FER+'s own file")
+            raise errors.bad(where, found, f"the header {HEADER}", OWN)
         for where, fields in rows:
-            cells = [fields[i] for i in ORDER] if len(fields) == 12 else []
-            counts = [int(cell) for cell in cells if re.fullmatch("[0-9]{1,2}", cell)]
-            whole = len(counts) == len(ANSWERS) and fields[0] in PARTS[:TEST]
-            if not whole or not 0 < sum(counts) <= VOTERS:
-                expected = "a part, a name and 1 to 10 votes in all"
-                raise errors.bad(where, ascii(",".join(fields)[:60]), expected, "correct the row")
-            name = f"fer{len(part):07d}.png"
-            if fields[1] not in ("", name):  # a row that is moved would vote for another picture
-                to_do = "take FER+'s own file, in its own order"
-                raise errors.bad(where, ascii(fields[1][:40]), name, to_do)
+            name = f"fer{len(part):07d}.png"  # a row that is moved would vote for another picture
+            row = f"({'|'.join(PARTS[:TEST])}),({name})?(,[0-9]{{1,2}}){{10}}"
+            whole = re.fullmatch(row, ",".join(fields))
+            if not whole or not 0 < sum(map(int, fields[2:])) <= VOTERS:
+                expected = f"a part, {name} or no name, and 1 to 10 votes in all"
+                raise errors.bad(where, ascii(",".join(fields)[:60]), expected, OWN)
             part.append(PARTS.index(fields[0]))
-            votes.append(counts)
+            votes.append([int(fields[i]) for i in ORDER])
     if not votes:
         raise errors.bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
@@ -69,7 +66,7 @@ def record(path: str | Path) -> int:
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
         found, expected = f"{len(part):,} rows", f"the {FER2013:,} of FER2013"
-        raise errors.bad(Path(path).name, found, expected, "take FER+'s own file")
+        raise errors.bad(Path(path).name, found, expected, OWN)
     rows = np.flatnonzero(part)
     arrays = {"rows": rows.astype(np.uint16), "votes": votes[rows]}
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))
