@@ -16,7 +16,12 @@ from hw3.sources.layouts import resize
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command: each is a function below."""
+    """Run a command."""
+    commands().run(arguments)
+
+
+def commands() -> Commands:
+    """Return all commands: each is a function below."""
     made = Commands("hw3", "Seven emotions in 48x48 gray faces: the report's helper.")
     network = option("network", choices=("cnn", "dnn"))
     text = "how to train (default: original)"
@@ -41,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
     add("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
     made.add(results)
-    made.run(arguments)
+    return made
 
 
 def data(options) -> None:
