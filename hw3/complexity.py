@@ -80,14 +80,11 @@ def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> t
     Raises ValueError for shapes that do not belong together.
     """
     image, kernels = np.asarray(image, float), np.asarray(kernels, float)
-    square = len({*image.shape[:2]}) == len({*kernels.shape[:2]}) == 1
-    if not square or image.ndim != 3 or kernels.ndim != 4:
+    n, (k, _, c_in, c_out) = len(image), kernels.shape
+    if image.shape != (n, n, c_in) or kernels.shape != (k, k, c_in, c_out):
         need = "need a square image (n, n, c_in) and kernels (k, k, c_in, c_out)"
         raise ValueError(f"{need}, not {image.shape}, {kernels.shape}")
-    k, _, c_in, c_out = kernels.shape
-    if image.shape[2] != c_in:
-        raise ValueError(f"the image has {image.shape[2]} channels, the kernels expect {c_in}")
-    size = output_size(image.shape[0], k, p, s)
+    size = output_size(n, k, p, s)
     padded = np.pad(image, ((p, p), (p, p), (0, 0)))
     result = np.empty((size, size, c_out))
     count = {"multiplications": 0, "additions": 0, "bias_additions": 0}

@@ -135,7 +135,7 @@ def test_bad_geometry_gets_one_clear_line(given, message):
 @pytest.mark.parametrize(
     ("image", "kernels", "message"),
     [
-        ((4, 4, 2), (2, 2, 3, 1), "2 channels"),
+        ((4, 4, 2), (2, 2, 3, 1), r"not \(4, 4, 2\), \(2, 2, 3, 1\)"),
         ((4, 5, 2), (2, 2, 2, 1), "need an? "),
         ((4, 4), (2, 2, 1, 1), "need an? "),
     ],
