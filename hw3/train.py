@@ -38,8 +38,6 @@ def train(name: str, faces: Faces, recipe: Recipe, path: Path | None = None) -> 
     job = Job(name, faces, recipe)
     history = resume(path, job.model)
     seconds = history.setdefault("seconds", [])  # of each epoch
-    if recipe.first_step and not seconds:
-        oversized_step(job)
     # the build shows such lines, up to a semicolon, while it runs
     print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
     saved = time.perf_counter()
@@ -199,6 +197,8 @@ def clipped_loss(labels, probabilities):
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
     rate, decay = recipe.learning_rate, recipe.weight_decay or None
+    if recipe.first_step:
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([0], [recipe.first_step, rate])
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
         rise = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
@@ -227,14 +227,6 @@ def hosts() -> tuple[int, int]:
     import jax
 
     return jax.process_index(), jax.process_count()
-
-
-def oversized_step(job: Job) -> None:
-    """Take one step of size first_step from one batch, then go back to the usual learning rate."""
-    rows = job.learn[: job.batch].astype(np.int32)
-    job.model.optimizer.learning_rate = job.recipe.first_step
-    job.model.fit(**feed(job.batch, rows, job.one_hot[rows]), shuffle=False, verbose=0)
-    job.model.optimizer.learning_rate = job.recipe.learning_rate
 
 
 def feed(size: int, *arrays: np.ndarray) -> dict:
@@ -339,15 +331,3 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         for face in (view, view[:, :, ::-1])[: min(views, 2)]:
             total += network.predict(**feed(size, face / np.float32(255)), verbose=0)
     return total[: len(images)] / views
-
-
-def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
-    """Return the held-out labels that a logistic regression on the recipe's raw pixels predicts."""
-    from sklearn.linear_model import LogisticRegression
-
-    learn, held = split(faces, recipe)
-    pixels = faces.images.reshape(len(faces), -1)
-    # centered, which changes no answer, but the optimizer needs a tenth of the steps
-    center = pixels[learn].mean(0, dtype=np.float32)
-    x, x_held = ((pixels[rows] - center) / np.float32(255) for rows in (learn, held))
-    return LogisticRegression(C=0.01, max_iter=1000).fit(x, faces.labels[learn]).predict(x_held)

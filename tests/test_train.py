@@ -378,6 +378,7 @@ def test_schedules_rise_and_fall_as_their_names_say():
     assert rates(
         replace(TINY, schedule="cosine", warmup=0.1), [0, 5, 10, 55, 100]
     ) == pytest.approx([0, 0.0005, 0.001, 0.0005, 0], abs=1e-9)
+    assert rates(replace(TINY, first_step=0.5), [0, 1, 100]) == pytest.approx([0.5, 0.001, 0.001])
 
 
 def test_weight_decay_shrinks_kernels_but_not_biases_or_normalization():
@@ -419,11 +420,6 @@ def test_a_loss_that_is_no_number_ends_the_training_in_one_line(few, tmp_path):
     with pytest.raises(ValueError, match=r"^epoch 1: the loss is (nan|inf): lower learning_rate"):
         train.train("dnn", few, replace(TINY, learning_rate=1e30), tmp_path / "x.checkpoint.npz")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_logistic_regression_learns_what_is_easy(few):
-    _, held = train.split(few, Recipe())
-    assert (train.logistic(few, Recipe()) == few.labels[held]).mean() > 0.5
 
 
 def test_run_is_saved_loaded_and_reused_and_made_again_where_it_is_damaged(
