@@ -16,10 +16,7 @@ SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
 CNN_HEAD = (512, 256)
-DNN_WIDTHS = (
-    *(1024, 1024, 1024, 512, 512, 512, 512, 256, 256, 128, 128),
-    *(64, 64, 32, 32, 32, 16, 16, 16, 8, 8, 8),
-)
+DNN_WIDTHS = np.repeat([1024, 512, 256, 128, 64, 32, 16, 8], [3, 4, 2, 2, 2, 3, 3, 3]).tolist()
 RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1
 
 
