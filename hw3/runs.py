@@ -65,11 +65,9 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        r = self.recipe  # one text, so that it is translated as one
-        return (
-            f"{self.data}, recipe {r.name}, profile {r.profile}, "
-            f"{self.trained_on:,} images x {r.epochs} epochs, {self.device}"
-        )
+        r, images = self.recipe, f"{self.trained_on:,} images"  # one text is translated as one
+        how = f"recipe {r.name}, profile {r.profile}, {images} x {r.epochs} epochs"
+        return f"{self.data}, {how}, {self.device}"
 
 
 def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:

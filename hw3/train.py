@@ -248,7 +248,7 @@ def resume(path: Path | None, model: keras.Model) -> dict[str, list[float]]:
     try:
         with np.load(path, allow_pickle=False) as zipped:
             saved = dict(zipped)
-        values = [saved[f"v{i}"] for i in range(len(state(model)))]
+        values = [saved[f"arr_{i}"] for i in range(len(state(model)))]
         history = pd.DataFrame(saved["history"]).to_dict("list")
     except Exception as error:  # whatever NumPy and zip's checksums raise for odd bytes
         problem = f"the checkpoint {path.name} is damaged: {error}"
@@ -262,9 +262,8 @@ def resume(path: Path | None, model: keras.Model) -> dict[str, list[float]]:
 
 def save_state(path: Path, model: keras.Model, history: dict[str, list[float]]) -> None:
     """Write all that a training needs to go on as if it had never been broken off."""
-    arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(state(model))}
-    arrays["history"] = pd.DataFrame(history).to_records(index=False)
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    values, table = map(ops.convert_to_numpy, state(model)), pd.DataFrame(history)
+    write_atomically(path, lambda f: np.savez(f, *values, history=table.to_records(index=False)))
 
 
 def state(model: keras.Model) -> list:
