@@ -32,7 +32,6 @@ BANDS = {"eyes": (11, 22), "nose": (22, 33), "mouth": (33, 44)}
 # Where an action unit of drawn.UNITS shows most; nose is the band of the cheeks too.
 SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"}
 SHOWS |= dict.fromkeys((12, 15, 16, 20, 23, 26), "mouth")
-PAIRS = {metrics.pair_name(i, j): (i, j) for i, j in permutations(range(N_CLASSES), 2)}
 SMOOTHED = 2  # times that `excite` averages a gradient over 3x3, each reaching a pixel further
 
 # What may happen to a picture: functions of pictures (n, 48, 48) float32, from 0 to 255.
@@ -248,7 +247,8 @@ def pair_distances(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
     distance of the pair's means; claimed: whether an observation names it.
     """
     table = metrics.confused_pairs(metrics.confusion(arrays["labels"], arrays["covered/nothing"]))
-    codes, claimed = table["pair"].map(PAIRS), {tuple(sorted(pair)) for pair in claimed_pairs()}
+    codes = [tuple(map(EMOTIONS.index, pair.split("/"))) for pair in table["pair"]]
+    claimed = {tuple(sorted(pair)) for pair in claimed_pairs()}
     distances = [float(arrays["distances"][pair]) for pair in codes]
     return table.assign(distance=distances, claimed=[pair in claimed for pair in codes])
 
