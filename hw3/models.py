@@ -60,17 +60,13 @@ def residual_dnn() -> keras.Model:
     # each face: mean 0, variance 1
     x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
-    for i in range(1, RESIDUAL_BLOCKS + 1):
+    widths = *[RESIDUAL_WIDTH] * RESIDUAL_BLOCKS, RESIDUAL_HEAD, N_CLASSES
+    for i, width in enumerate(widths, 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
         y = layers.LeakyReLU(SLOPE, name=f"relu{i}")(y)
         y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
-        y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
-        x = layers.Add(name=f"add{i}")([x, y])
-    for i, width in enumerate((RESIDUAL_HEAD, N_CLASSES), RESIDUAL_BLOCKS + 1):
-        x = layers.BatchNormalization(name=f"norm{i}")(x)
-        x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
-        x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
-        x = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(x)
+        y = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(y)
+        x = layers.Add(name=f"add{i}")([x, y]) if i <= RESIDUAL_BLOCKS else y
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 
