@@ -110,11 +110,9 @@ def predict(options) -> None:
         problem = "--recipe, --profile, --seed and --set name a network of your own"
         raise ValueError(f"{problem}: add --network cnn or --network dnn")
     pictures = [f for f in options.files if Path(f).suffix.lower() not in (".csv", ".gz", ".zip")]
-    if pictures and (options.output or len(pictures) < len(options.files)):
-        raise FacesError("name either pictures, or one test.csv with -o result.csv")
-    if not pictures and (len(options.files) > 1 or not options.output or options.crop):
-        todo = "name one test.csv, no --crop, and where the submission goes: -o result.csv"
-        raise FacesError(f"{options.files[0]}: {todo}")
+    table = not pictures and len(options.files) == 1 and options.output and not options.crop
+    if not table and (options.output or pictures != options.files):
+        raise FacesError("name either pictures, or one test.csv with -o result.csv and no --crop")
     if options.output and not replaceable(Path(options.output)):
         raise FacesError(f"{options.output}: the submission would replace it; name a new file")
     if pictures:
