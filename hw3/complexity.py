@@ -150,10 +150,8 @@ def measure(profile: str = "quick") -> pd.DataFrame:
     sizes, repeats = SIZES[profile]
     rows = [("n", n, FIXED["C"]) for n in sizes] + [("C", FIXED["n"], c) for c in sizes]
     calls = [_convolution(n, c) for _, n, c in rows]
-    for call in calls:
-        seconds(call)  # the first call compiles
-    # By turns, so that a disturbance from outside slows all sizes, and not one.
-    taken = [[seconds(call) for call in calls] for _ in range(repeats)]
+    # By turns, so that a disturbance from outside slows all sizes, and not one; the first compile.
+    taken = [[seconds(call) for call in calls] for _ in range(repeats + 1)][1:]
     costs = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
     return times.assign(multiplications=costs, seconds=np.median(taken, axis=0))
