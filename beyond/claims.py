@@ -265,13 +265,12 @@ def _matrix_accuracy():
 
 
 def _costs(quantity):
-    numbers = []
+    computed = {}
     for layer, geometry in complexity.LAYERS.items():
-        cost, stated = complexity.convolution_cost(**geometry), original.COMPLEXITY[layer]
-        computed = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
-        if quantity in stated:
-            numbers.append((layer, stated[quantity], computed[quantity]))
-    return numbers
+        cost = complexity.convolution_cost(**geometry)
+        computed[layer] = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
+    stated = {layer: by[quantity] for layer, by in original.COMPLEXITY.items() if quantity in by}
+    return [(layer, number, computed[layer][quantity]) for layer, number in stated.items()]
 
 
 def _bound():

@@ -127,11 +127,10 @@ def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """
     if (votes.sum(1) != VOTERS).any():
         raise ValueError("not every picture has ten votes")
-    rows = {}
-    for k, group in reversed([*pd.Series(right).groupby(np.maximum(votes.max(1), 4))]):
-        name = str(k) if k > 4 else "4 or fewer"
-        rows[name] = *metrics.proportion(group.sum(), len(group)), len(group)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
+    found = pd.Series(right).groupby(np.maximum(votes.max(1), 4)).agg(["sum", "size"])[::-1]
+    rows = [(*metrics.proportion(k, n), n) for k, n in found.to_numpy()]
+    names = found.index.astype(str).str.replace("4", "4 or fewer")
+    return pd.DataFrame(rows, names, columns=["accuracy", "low", "high", "n"])
 
 
 def sides(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray) -> dict[str, int]:
