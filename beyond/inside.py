@@ -32,7 +32,6 @@ BANDS = {"eyes": (11, 22), "nose": (22, 33), "mouth": (33, 44)}
 # Where an action unit of drawn.UNITS shows most; nose is the band of the cheeks too.
 SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"}
 SHOWS |= dict.fromkeys((12, 15, 16, 20, 23, 26), "mouth")
-SMOOTHED = 2  # times that `excite` averages a gradient over 3x3, each reaching a pixel further
 
 # What may happen to a picture: functions of pictures (n, 48, 48) float32, from 0 to 255.
 LINEAR = {"order": 1, "mode": "nearest"}
@@ -177,7 +176,7 @@ def excite(model, last: str, filters: list[int], side=36, steps=32, rate=0.02) -
     """Return one input (side, side) in [0, 1] for each filter of the layer named last.
 
     It is found by gradient ascent on the filter's middle value, from gray with a little noise; the
-    gradient is SMOOTHED, else fine noise wins (Olah et al. 2017, doi 10.23915/distill.00007).
+    gradient is blurred, else fine noise wins (Olah et al. 2017, doi 10.23915/distill.00007).
     """
     noise = np.random.default_rng(0).normal(0, 0.02, (len(filters), side, side, 1))
     x = 0.5 + noise.astype(np.float32)
@@ -189,9 +188,7 @@ def excite(model, last: str, filters: list[int], side=36, steps=32, rate=0.02) -
         return ops.sum(maps[:, maps.shape[1] // 2, maps.shape[2] // 2] * chosen)
 
     for _ in range(steps):
-        (g,) = gradient(middle, x)
-        for _ in range(SMOOTHED):
-            g = ops.convert_to_numpy(ops.average_pool(g, 3, strides=1, padding="same"))
+        g = ndimage.gaussian_filter(*gradient(middle, x), 1.15, axes=(1, 2), radius=2)
         x = np.clip(x + rate * g / (np.sqrt((g**2).mean((1, 2, 3), keepdims=True)) + 1e-12), 0, 1)
     return x[..., 0]
 
