@@ -100,16 +100,11 @@ def against_nine(votes: np.ndarray, predicted: np.ndarray | None = None) -> tupl
     The nine are all but one, each left out once. The answer is that of the one left out, or a
     network's label in predicted (n,).
     """
-    nine = _other_nine(votes)
+    without_one = (votes[:, None] - np.eye(len(ANSWERS), dtype=int)).reshape(-1, len(ANSWERS))
+    # nobody can be left out of an answer that nobody gave
+    nine = np.where(votes > 0, majority(without_one).reshape(votes.shape), NONE)
     answer = np.arange(len(ANSWERS)) if predicted is None else predicted[:, None]
     return (votes * (nine == answer)).sum(1), (votes * (nine < N_CLASSES)).sum(1)
-
-
-def _other_nine(votes):
-    """Return the majority (n, 10) without one voter of each answer; NONE where nobody gave it."""
-    without_one = votes[:, None] - np.eye(len(ANSWERS), dtype=int)
-    majorities = majority(without_one.reshape(-1, len(ANSWERS))).reshape(votes.shape)
-    return np.where(votes > 0, majorities, NONE)
 
 
 def ratio(hits: np.ndarray, asked: np.ndarray, signed: bool = False) -> Interval:
