@@ -101,8 +101,7 @@ def against_nine(votes: np.ndarray, predicted: np.ndarray | None = None) -> tupl
     network's label in predicted (n,).
     """
     without_one = (votes[:, None] - np.eye(len(ANSWERS), dtype=int)).reshape(-1, len(ANSWERS))
-    # nobody can be left out of an answer that nobody gave
-    nine = np.where(votes > 0, majority(without_one).reshape(votes.shape), NONE)
+    nine = majority(without_one).reshape(votes.shape)
     answer = np.arange(len(ANSWERS)) if predicted is None else predicted[:, None]
     return (votes * (nine == answer)).sum(1), (votes * (nine < N_CLASSES)).sum(1)
 
