@@ -11,7 +11,7 @@ from pathlib import Path
 from docutils import nodes
 
 from hw3.disk import ROOT, build_dir
-from press import values
+from press import chapters, values
 
 # One line under each title.
 HEAD = {
@@ -41,6 +41,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.add_js_file(None, body=SCRIPT)
     app.connect("doctree-read", add_head)
+    app.connect("doctree-read", number_equations)
     app.connect("html-page-context", fit_page)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when extensions copied their files
@@ -61,6 +62,16 @@ def keep_alternative_texts() -> None:
         return made
 
     NbElementRenderer.render_image = render_image
+
+
+def number_equations(app, doctree) -> None:
+    """Number the labeled equations of the homework by chapter: (4.1) is the first of chapter 4."""
+    labels = app.env.get_domain("math").equations
+    name = Path(app.env.docname).name
+    for equation in doctree.findall(nodes.math_block):
+        if name in chapters.HOMEWORK and equation.get("label"):
+            equation["number"] = f"{chapters.HOMEWORK.index(name) + 1}.{equation['number']}"
+            labels[equation["label"]] = app.env.docname, equation["number"]
 
 
 def add_head(app, doctree) -> None:
