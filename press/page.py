@@ -81,11 +81,12 @@ def add_head(app, doctree) -> None:
         title = next(doctree.findall(nodes.title))
         # as written: the one that was executed may name this machine's faces
         file = ROOT / f"{app.env.docname}.ipynb"
-        line = head(about, file.name, file.read_bytes())
+        space = "" if app.config.language.startswith("zh") else " "  # 。 has one of its own
+        line = head(about, file.name, file.read_bytes(), space)
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def head(about: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> nodes.paragraph:
     """Return the line that says which runs a page shows, and how to open its chapter.
 
     about is as of show.head. The name of the file saves the notebook, which stands whole in the
@@ -99,11 +100,11 @@ def head(about: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
             first, last = runs["date"][0], runs["date"][-1]
             words["date"] = first if first == last else f"{first} / {last}"
             texts.append(HEAD[kind].format(**words))
-    if texts:
+    if about.get("recorded", {}).get("data"):  # where there are none, no accuracy is shown
         texts.append(HEAD["intervals"])
     line = nodes.paragraph(classes=["hw3-head"])
     for text in texts:
-        line += [nodes.inline("", text), nodes.Text(" ")]
+        line += [nodes.inline("", text), nodes.Text(space)]
     named = {"{command}": nodes.literal("", "make lab"), "{file}": saving(file, notebook)}
     parts = re.split("({command}|{file})", HEAD["edit"])
     line += nodes.inline("", "", *(named.get(text) or nodes.Text(text) for text in parts))

@@ -649,7 +649,8 @@ def test_page_says_its_data_and_asks_no_other_host(built, name):
 def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
     assert "6,040,327" in page(built, "cnn.html")
     assert "6,036,839" in page(built, "dnn.html")
-    assert "+29.0 points [27.1, 30.8]" in page(built, "dnn.html")
+    assert "29.0 points [27.1, 30.8]" in page(built, "dnn.html")
+    assert "+29.0" not in page(built, "dnn.html") + page(built, "index.html"), "leads by, no plus"
     assert "95% interval" in page(built, "cnn.html")
     # one accuracy to beat, in the prose and in both figures of curves
     assert "one in seven" not in page(built, "cnn.html")

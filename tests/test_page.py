@@ -525,7 +525,10 @@ def test_head_names_the_runs_and_the_chapter():
         "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
         "Open in JupyterLab: make lab, then cnn.ipynb."
     )
-    assert page.head(told(([],) * 4, own), "x").astext().startswith("This build: drawn faces")
+    assert page.head(told(([],) * 4, own), "x").astext() == (
+        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. "
+        "Open in JupyterLab: make lab, then x."
+    ), "no run, no interval"
     assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
 
 
@@ -801,6 +804,20 @@ def test_chapter_4_answers_all_three_parts_on_its_first_screen(html, browser):
         for part in ("table", "[id$=eq-time]", "[id$=eq-space]"):
             box = tab.locator(f"article {part}").first.bounding_box()
             assert 0 < box["y"] < box["y"] + box["height"] < WIDE["height"], part
+
+
+def test_chapter_2_answers_on_its_first_screen(html, browser):
+    with opened(browser, html / "book" / "dnn.html") as (tab, _):
+        tab.set_viewport_size(WIDE)
+        box = tab.locator("article ul:has(> li > p) > li").nth(2).bounding_box()
+        assert 0 < box["y"] < box["y"] + box["height"] < WIDE["height"]
+
+
+def test_no_space_follows_a_full_stop_in_the_head_of_a_chinese_page(soups, html):
+    for name in chapters.ORDER:
+        text = soups[html / "zh" / "book" / f"{name}.html"].select_one("p.hw3-head").text
+        assert "。" in text
+        assert "。 " not in text
 
 
 def test_calculator_shows_its_first_layer_without_scripts(html, browser):
