@@ -302,8 +302,8 @@ OVERFITS = {f"gap less 5 points, {loss}": partial(_gap_by_loss, loss) for loss i
 LOG_OVERFITS = {"gap in its log less 5 points": _gap_of_log}
 TRAINED, LOG, RERUNS = "cnn#training", "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
 MATRIX = "confusion#the-originals-matrix-and-why-it-looks-better"
-A_B, NETWORK = "complexity#42-layers-a-and-b", "complexity#43-a-network-of--convolutions"
-PCA = "pca#59-against-the-originals-numbers"
+A_B, NETWORK = "complexity#layers-a-and-b", "complexity#a-network-of--convolutions"
+PCA = "pca#against-the-originals-numbers"
 SIX = "confusion#the-originals-six-observations-tested"
 OBSERVED = tuple(
     Claim("3", text, SIX, {name: partial(_of_matrix, s) for name, s in statistics.items()})

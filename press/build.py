@@ -32,6 +32,7 @@ RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
 AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
 # What a chapter leaves in the build's demo/: without it, it runs again.
 BESIDE = {"try": ("runtime.js", "recorded.js")}
+PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
@@ -123,6 +124,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     notebook = nbformat.read(failed, as_version=4)
     told = {"values": values.keep(notebook, chapter.name)}
     told |= page_head(notebook, parameters["PROFILE"], data)
+    check_figures(notebook, chapter.name, numbers)
     notebook.metadata["hw3"] = {"key": key, **told}
     tidy(notebook, parameters["DATA"])
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
@@ -145,6 +147,18 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
                 head["own"]["data"] = [data]
             return head
     return {}
+
+
+def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
+    """Raise BuildError where a figure has no alternative text; numbers are of cells, by id."""
+    for cell in notebook.cells:
+        for out in (out for out in cell.get("outputs", ()) if "data" in out):
+            pictures = [kind for kind in out.data if kind.startswith("image/")]
+            plain = PLOTLY in out.data and "aria-label" not in out.data.get("text/html", "")
+            if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
+                use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
+                where = f"book/{name}, cell {numbers[cell.id]}"
+                raise BuildError(f"hw3: {where}: a figure without alternative text: use {use}")
 
 
 def tidy(notebook, data: str | None) -> None:
