@@ -34,7 +34,8 @@ AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to thems
 BESIDE = {"try": ("runtime.js", "recorded.js")}
 PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
-SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
+SOURCES = "book/references.bib"
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", SOURCES)
 
 
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
@@ -269,6 +270,7 @@ def write_source(
     (source / "book").mkdir(parents=True, exist_ok=True)
     for path in executed:
         shutil.copyfile(path, source / "book" / path.name)
+    shutil.copyfile(ROOT / SOURCES, source / SOURCES)
     config, toc = chapters.read_settings("_config.yml"), chapters.read_settings("_toc.yml")
     texts = texts or {}
     shown = [(config, "title"), (config, "author"), *((part, "caption") for part in toc["parts"])]

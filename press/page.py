@@ -25,6 +25,7 @@ HEAD = {
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
+NUMBER = re.compile(r'<span class="label">.*?(?=<p>)', re.DOTALL)  # of a source: cited by name
 # What the demo's page may load and connect to: files beside it, and what its scripts make
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "
@@ -143,10 +144,9 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
         s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()
     ]
     # plotly's script once: run again, it would cut figures off from clicks
-    before, figure, after = context.get("body", "").partition(FIGURE)
-    if figure:
-        script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
-        context["body"] = before + script + figure + after
+    script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
+    body = NUMBER.sub("", context.get("body", ""))
+    context["body"] = body.replace(FIGURE, script + FIGURE, 1)
     # This page looks at the reader's picture: the browser keeps it from opening any connection.
     if Path(pagename).name == "try":
         policy = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">'
