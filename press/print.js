@@ -1,6 +1,8 @@
-// The page to print: waits until formulas and plots are drawn, gives formulas their TeX as text, makes a picture of a plot
-// in space, shrinks what is wider than the page, and then says whether every figure is there.
+// The page to print: opens what is folded, waits until formulas and plots are drawn, gives formulas their TeX as text, makes a
+// picture of a plot in space, shrinks what is wider than the page, and then says whether every figure is there.
 addEventListener("load", async () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  for (const code of document.querySelectorAll("pre, code")) code.textContent = code.textContent; // a tag a word, in the PDF too
   await globalThis.MathJax?.startup.promise;
   for (const { math, typesetRoot } of globalThis.MathJax?.startup.document.math ?? []) {
     const drawn = typesetRoot.querySelector("svg");
@@ -23,6 +25,11 @@ addEventListener("load", async () => {
     if (need > room + 1) wide.style.zoom = room / need;
   }
   const plots = [...document.querySelectorAll(".plotly-graph-div")];
-  const whole = plots.every((plot) => plot.querySelector(".main-svg"));
-  document.documentElement.dataset.whole = whole && [...document.images].every((image) => image.naturalWidth);
+  const drawn = plots.every((plot) => plot.querySelector(".main-svg"));
+  globalThis.whole = drawn && [...document.images].every((image) => image.naturalWidth);
 });
+
+// Writes the pages of the headings, {id: number}, into the table of contents.
+function fillContents(pages) {
+  for (const line of document.querySelectorAll("nav a")) line.lastChild.textContent = pages[line.hash.slice(1)];
+}

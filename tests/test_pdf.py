@@ -68,8 +68,8 @@ def code(source, *outputs, tags=()):
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """Return a jupyter-book folder of two executed chapters, with this book's own settings."""
+def pages(tmp_path_factory):
+    """Build two executed chapters with this book's own settings; return their pages."""
     folder = tmp_path_factory.mktemp("source")
     config = (
         (ROOT / "_config.yml")
@@ -120,20 +120,21 @@ def source(tmp_path_factory):
         nbformat.write(
             new_notebook(cells=cells, metadata=python), folder / "book" / f"{name}.ipynb"
         )
-    return folder
+    built = book.jupyter_book(folder, folder, "html")
+    return [built / "book" / f"{name}.html" for name in ("first", "second")]
 
 
 @pytest.fixture(scope="module")
-def printed(source, tmp_path_factory):
+def printed(pages, tmp_path_factory):
     """Print the two chapters; return the path and the reader."""
     try:
         pdf.chromium()
     except BuildError:
         pytest.skip("no Chromium on this machine")
     target = tmp_path_factory.mktemp("printed") / "report.pdf"
-    pages = pdf.print_book(source, target, FACTS)
+    count = pdf.print_book(pages, target, "Two <chapters>", "an author", FACTS)
     reader = pypdf.PdfReader(target)
-    assert pages == len(reader.pages)
+    assert count == len(reader.pages)
     return target, reader
 
 
@@ -316,16 +317,17 @@ def test_figures_and_formulas_have_alternative_text(printed):
 def test_title_language_tags_and_size(printed):
     target, reader = printed
     assert reader.metadata.title == "Two <chapters>"
-    assert reader.metadata.author
+    assert reader.metadata.author == "an author"
+    assert reader.page_mode == "/UseOutlines"
     assert reader.root_object["/Lang"] == "en"
     assert reader.root_object["/MarkInfo"]["/Marked"]
     assert target.stat().st_size < 500_000
 
 
-def test_figures_keep_their_look_with_a_palette(printed):
+def test_figures_keep_their_look_and_size_with_a_palette(printed):
     _, reader = printed
     image = next(image.image.convert("L") for page in reader.pages for image in page.images)
-    assert image.width == round(pdf.WIDTH * pdf.DPI)
+    assert image.width == 1500, "as fine as on the page"
     for y in (0.1, 0.5, 0.9):  # a linear gradient from black to white
         assert image.getpixel((image.width // 2, int(y * image.height))) == pytest.approx(
             255 * y, abs=4
@@ -333,32 +335,21 @@ def test_figures_keep_their_look_with_a_palette(printed):
 
 
 def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(
-    printed, source, tmp_path, monkeypatch
+    printed, pages, tmp_path, monkeypatch
 ):
     target = tmp_path / "report.pdf"
     target.write_bytes(b"old")
     raw = printed[0].read_bytes()
-    built = tmp_path / "built"
-    monkeypatch.setattr(book, "jupyter_book", lambda *_: built)
-    page = '<article><section id="s"><h1>T</h1></section></article>'
-    page = f"<html><head><title>t</title></head><body>{page}</body></html>"
-    (built / "book").mkdir(parents=True)
-    (built / "book" / "first.html").write_text(page)
+    given = pages, target, "Two <chapters>", "an author", FACTS
     with monkeypatch.context() as patch:
         patch.setattr(pdf, "MOST_BYTES", 1000)
         patch.setattr(pdf, "chromium_pdf", lambda page: raw)
         with pytest.raises(BuildError, match=r"report\.pdf would have .* MB, more than"):
-            pdf.print_book(source, target, FACTS)
-    with monkeypatch.context() as patch:  # fewer colors where that is enough
-        patch.setattr(pdf, "MOST_BYTES", 100_000)
-        patch.setattr(pdf, "chromium_pdf", lambda page: raw)
-        patch.setattr(pdf, "finish", lambda *given: bytes(1000 * given[-1]))
-        pdf.print_book(source, tmp_path / "small.pdf", FACTS)
-        assert (tmp_path / "small.pdf").stat().st_size == 64_000
+            pdf.print_book(*given)
     with monkeypatch.context() as patch:
         patch.setattr(pdf, "chromium", lambda: shutil.which("false"))
         with pytest.raises(BuildError, match="could not print"):
-            pdf.print_book(source, target, FACTS)
+            pdf.print_book(*given)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.glob("*report*")] == ["report.pdf"]
 
@@ -394,10 +385,11 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
     monkeypatch.setattr(book, "build", lambda *options: asked.append(options))
     monkeypatch.setattr(faces, "find", lambda data: few)
     monkeypatch.setattr(runs, "load", lambda folder: type("Run", (), {"device": "an abacus"}))
-    monkeypatch.setattr(book, "write_source", lambda executed: [path.name for path in executed])
 
-    def fake(source, target, facts):
-        assert source == [f"{name}.ipynb" for name in chapters.ORDER]
+    def fake(pages, target, title, author, facts):
+        html = runs.build_dir() / "html" / "book"
+        assert pages == [html / f"{name}.html" for name in chapters.ORDER]
+        assert (title, author) == ("Seven emotions", "the authors of hw3")
         assert facts | {"printed on": ""} == {
             "data": "test faces, n = 300",
             "profile": "smoke",
