@@ -3,14 +3,14 @@ by headless Chromium: once to find the pages of the headings, and again with the
 """
 
 import html
-import importlib.util
 import io
-import json
 import logging
 import shutil
 import tempfile
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
+from string import Template
 
 import pypdf
 from bs4 import BeautifulSoup
@@ -31,15 +31,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # pictures and scripts from files; WebGL, for plots in space, without a graphics card
 FLAGS = ["--no-sandbox", "--allow-file-access-from-files", "--enable-unsafe-swiftshader"]
-HERE = Path(__file__).parent
 # what a reader of paper cannot use
-USELESS = ".headerlink, .no-print, noscript, script[src], .tag_hide-input > details, .tag_hide-cell"
-SCRIPT = (HERE / "print.js").read_text(encoding="utf-8")
-STYLE = (HERE / "print.css").read_text(encoding="utf-8")
-# formulas as curves, without seams in brackets; the pages have them as letters
-MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-MATHJAX = (MATHJAX / "static/mathjax/tex-svg.js").as_uri()
+USELESS = ".headerlink, .no-print, script[src], .tag_hide-input > details, .tag_hide-cell"
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of things that it mends itself
+HERE = Path(__file__).parent
+# with formulas as curves, without seams in brackets; the pages have them as letters
+MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).with_name("static").as_uri()
 
 
 def chromium() -> str:
@@ -52,37 +49,21 @@ def chromium() -> str:
 
 
 def lay_out(pages: list[Path], title: str, facts: dict[str, str]) -> str:
-    """Return the HTML to print: a title page with facts, the contents, and the built pages.
-
-    The number of each heading's page is left open: an empty <b> in its line of the contents.
-    """
-    contents, main, style, scripts = "", "", STYLE, {}
-    names = [page.stem for page in pages]
-    for name, page in zip(names, pages, strict=True):
-        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-        for script in soup("script"):
-            if "MathJax" in script.text or "plotly" in script.get("src", ""):
-                scripts[str(script)] = None  # once
+    """Return the HTML to print: a title page with facts, room for the contents, and built pages."""
+    main, settings, place = "", {}, pages[0].parents[1].as_uri()
+    for page in pages:
+        soup = BeautifulSoup(page.read_bytes(), "html.parser")
+        settings |= {str(s): None for s in soup.head("script") if "MathJax" in s.text}
         chapter = soup.select_one("article section")
         for useless in chapter.select(USELESS):
             useless.extract()
-        own_ids(chapter, name, names)
-        for heading in chapter(["h1", "h2"]):
-            heading["id"] = heading.parent.attrs.pop("id")
-            line = f"<span>{heading.decode_contents()}</span><i></i><b></b>"
-            contents += f'<a class="{heading.name}" href="#{heading["id"]}">{line}</a>'
-        running = json.dumps(soup.title.text.rpartition(" — ")[0], ensure_ascii=False)
-        running = running.replace("<", r"\3c ")  # a string of CSS
-        style += f"@page {name} {{ @top-right {{ content: {running} }} }}\n"
-        main += f'<div class="chapter" id="{name}" style="page: {name}">{chapter}</div>'
-    title, scripts = html.escape(title), "".join(scripts)
+        own_ids(chapter, page.stem, [page.stem for page in pages])
+        main += f'<div class="chapter" id="{page.stem}">{chapter}</div>'
     lines = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
-    laid_out = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>{style}</style><script>{SCRIPT}</script>
-{scripts}<script defer src="{MATHJAX}"></script></head>
-<body><div class="title"><p>{title}</p><dl>{lines}</dl></div>
-<nav><p>Contents</p>{contents}</nav><main>{main}</main></body></html>"""
-    return laid_out.replace('"../_', f'"{pages[0].parents[1].as_uri()}/_')
+    texts = {"title": html.escape(title), "facts": lines, "settings": "".join(settings)}
+    texts |= {"main": main.replace("../_", f"{place}/_"), "place": place, "press": HERE.as_uri()}
+    template = Template((HERE / "print.html").read_text(encoding="utf-8"))
+    return template.substitute(texts, mathjax=MATHJAX)
 
 
 def own_ids(chapter, name: str, names: list[str]) -> None:
@@ -113,22 +94,14 @@ def chromium_pdf(page: Path) -> bytes:
             tab.wait_for_function("globalThis.whole !== undefined")
             if not tab.evaluate("whole"):
                 raise BuildError(f"a figure of {page.name} is missing; run this again")
-            first = page_numbers(tab.pdf(**options))
-            tab.evaluate("fillContents", first)
-            pdf = tab.pdf(**options)
+            first = pypdf.PdfReader(io.BytesIO(tab.pdf(**options)))
+            marks = first.named_destinations.items()
+            numbers = {key: first.get_destination_page_number(mark) + 1 for key, mark in marks}
+            tab.evaluate("fillContents", numbers)
+            return tab.pdf(**options)
     except DriverError as error:
         why = error.message.strip().splitlines()[0]
         raise BuildError(f"Chromium could not print {page.name}: {why}") from None
-    if page_numbers(pdf) != first:
-        raise BuildError("the numbers in the table of contents moved the pages that they name")
-    return pdf
-
-
-def page_numbers(pdf: bytes) -> dict[str, int]:
-    """Return the page, counted from 1, of each id that a link of a PDF leads to."""
-    reader = pypdf.PdfReader(io.BytesIO(pdf))
-    marks = reader.named_destinations.items()
-    return {name[1:]: reader.get_destination_page_number(mark) + 1 for name, mark in marks}
 
 
 def few_colors(page) -> None:
@@ -136,17 +109,14 @@ def few_colors(page) -> None:
     for kept in page["/Resources"].get("/XObject", {}).values():
         picture = kept.get_object()
         size = picture.get("/Width", 0), picture.get("/Height", 0)
-        if picture.get("/Filter") != "/FlateDecode":
-            continue  # a form or a JPEG
-        if len(picture.get_data()) != 3 * size[0] * size[1]:
-            continue  # a gray picture, or one that is done
-        image = Image.frombytes("RGB", size, picture.get_data())
-        image = image.quantize(256, dither=Image.Dither.NONE)
-        palette = ByteStringObject(image.getpalette())
-        last = NumberObject(len(palette) // 3 - 1)
-        space = [NameObject("/Indexed"), NameObject("/DeviceRGB"), last, palette]
-        picture[NameObject("/ColorSpace")] = ArrayObject(space)
-        picture.set_data(image.tobytes())
+        if 0 < len(picture.get_data()) == 3 * size[0] * size[1]:  # else gray, a form, or done
+            image = Image.frombytes("RGB", size, picture.get_data())
+            image = image.quantize(256, dither=Image.Dither.NONE)
+            palette = ByteStringObject(image.getpalette())
+            last = NumberObject(len(palette) // 3 - 1)
+            space = [NameObject("/Indexed"), NameObject("/DeviceRGB"), last, palette]
+            picture[NameObject("/ColorSpace")] = ArrayObject(space)
+            picture.set_data(image.tobytes())
 
 
 def print_book(pages: list[Path], target: Path, title: str, author: str, facts: dict) -> int:
@@ -156,19 +126,18 @@ def print_book(pages: list[Path], target: Path, title: str, author: str, facts: 
     where Chromium fails or the PDF is too large.
     """
     with tempfile.TemporaryDirectory() as folder:
-        printed = Path(folder) / "print.html"
-        printed.write_text(lay_out(pages, title, facts), encoding="utf-8")
-        writer = pypdf.PdfWriter(clone_from=io.BytesIO(chromium_pdf(printed)))
+        laid_out = Path(folder) / "print.html"
+        laid_out.write_text(lay_out(pages, title, facts), encoding="utf-8")
+        writer = pypdf.PdfWriter(clone_from=io.BytesIO(chromium_pdf(laid_out)))
     for page in writer.pages:
         few_colors(page)
     writer.add_metadata({"/Author": author})
     writer.page_mode = "/UseOutlines"
     out = io.BytesIO()
     writer.write(out)
-    size = out.tell()
-    if size > MOST_BYTES:
-        most = f"{MOST_BYTES / 1e6:.1f} MB"
-        raise BuildError(f"{target.name} would have {size / 1e6:.1f} MB, more than {most}")
+    if out.tell() > MOST_BYTES:
+        size, most = f"{out.tell() / 1e6:.1f} MB", f"{MOST_BYTES / 1e6:.1f} MB"
+        raise BuildError(f"{target.name} would have {size}, more than {most}")
     write_atomically(target, lambda file: file.write(out.getvalue()))
     return len(writer.pages)
 
