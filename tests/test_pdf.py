@@ -11,6 +11,7 @@ import pypdf
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from hw3 import faces, runs
 from hw3.runs import ROOT
@@ -102,7 +103,7 @@ def pages(tmp_path_factory):
         new_markdown_cell(
             f"## An $n$ of formulas\n\n$$\nS = {LONG}\n$$\n\nand $\\frac{{1}}{{2}}$."
         ),
-        new_markdown_cell("## Numbers"),
+        new_markdown_cell("## Numbers\n\n```{dropdown} Folded\nthe solution\n```"),
         code(CODE, html(WIDE)),
         code(
             "plot()",
@@ -280,6 +281,7 @@ def test_formulas_are_drawn_and_code_behind_sentences_is_left_out(printed):
     ):
         assert source_text not in text
     assert "only on paper" in text
+    assert "Folded the solution" in text
 
 
 def test_fonts_are_embedded_and_no_path_of_the_machine_is_told(printed):
@@ -358,6 +360,23 @@ def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(
             pdf.print_book(*given)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.glob("*report*")] == ["report.pdf"]
+
+
+def test_page_that_a_reader_prints_shows_solutions_and_no_button_and_breaks_no_code(pages):
+    try:
+        start = {"executable_path": pdf.chromium(), "args": pdf.FLAGS}
+    except BuildError:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as driver, driver.chromium.launch(**start) as browser:
+        tab = browser.new_page(java_script_enabled=False)
+        tab.goto(pages[1].as_uri())
+        assert "Show code" in tab.inner_text("article")
+        tab.emulate_media(media="print")
+        assert "Show code" not in tab.inner_text("article")
+        assert "the solution" in tab.inner_text("article")
+        kept = "getComputedStyle(document.querySelector('{}')).breakInside"
+        for whole in (".cell_input", ".hw3-interactive", "article img", "article table"):
+            assert tab.evaluate(kept.format(whole)) == "avoid"
 
 
 def test_page_with_a_missing_figure_is_not_printed(tmp_path):
