@@ -26,7 +26,6 @@ from press import chapters
 from press.chapters import BuildError
 
 MOST_BYTES = 5_000_000
-MOST_SECONDS = 300  # until a page is drawn
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # pictures and scripts from files; WebGL, for plots in space, without a graphics card
@@ -41,11 +40,11 @@ MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).with_name("static").a
 
 def chromium() -> str:
     """Return the path of Chromium or Chrome. Raises BuildError where there is none."""
-    for name in (*NAMES, MAC):
-        if path := shutil.which(name):
-            return path
-    need = "the PDF is printed by Chromium or Chrome, and neither is found"
-    raise BuildError(f"{need}: install one, then run this again")
+    found = [*filter(None, map(shutil.which, (*NAMES, MAC)))]
+    if not found:
+        need = "the PDF is printed by Chromium or Chrome, and neither is found"
+        raise BuildError(f"{need}: install one, then run this again")
+    return found[0]
 
 
 def lay_out(pages: list[Path], title: str, facts: dict[str, str]) -> str:
@@ -83,13 +82,13 @@ def own_ids(chapter, name: str, names: list[str]) -> None:
 
 
 def chromium_pdf(page: Path) -> bytes:
-    """Print an HTML file once its SCRIPT says that all is drawn; BuildError where that fails."""
+    """Print an HTML file once print.js says that all is drawn; BuildError where that fails."""
     start = {"executable_path": chromium(), "args": FLAGS}
     options = dict.fromkeys(("prefer_css_page_size", "print_background", "tagged", "outline"), True)
     try:
         with sync_playwright() as driver, driver.chromium.launch(**start) as browser:
             tab = browser.new_page()
-            tab.set_default_timeout(1000 * MOST_SECONDS)
+            tab.set_default_timeout(300_000)  # milliseconds
             tab.goto(page.as_uri())
             tab.wait_for_function("globalThis.whole !== undefined")
             if not tab.evaluate("whole"):
@@ -110,8 +109,7 @@ def few_colors(page) -> None:
         picture = kept.get_object()
         size = picture.get("/Width", 0), picture.get("/Height", 0)
         if 0 < len(picture.get_data()) == 3 * size[0] * size[1]:  # else gray, a form, or done
-            image = Image.frombytes("RGB", size, picture.get_data())
-            image = image.quantize(256, dither=Image.Dither.NONE)
+            image = Image.frombytes("RGB", size, picture.get_data()).quantize(256, dither=0)
             palette = ByteStringObject(image.getpalette())
             last = NumberObject(len(palette) // 3 - 1)
             space = [NameObject("/Indexed"), NameObject("/DeviceRGB"), last, palette]
