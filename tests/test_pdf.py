@@ -82,6 +82,7 @@ def pages(tmp_path_factory):
         "format: jb-book\nroot: book/first\nchapters:\n  - file: book/second\n"
     )
     (folder / "book").mkdir()
+    shutil.copy(ROOT / "book" / "references.bib", folder / "book")
     first = [
         new_markdown_cell(
             "# The “whole” story\n\nSee [the figure](#picture) and [the other](second.ipynb)."
