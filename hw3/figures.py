@@ -108,11 +108,11 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interact
                 y = np.round(history[prefix + quantity], 5).tolist()
                 # beside a longer run, the value of an epoch nearby may stand
                 epoch = " (epoch %{x})" if len(y) < longest else ""
-                words = f"%{{y}} %{{fullData.name}}, {part}{epoch}<extra></extra>"
+                hover = f"%{{y}} %{{fullData.name}}, {part}{epoch}<extra></extra>"
                 look = {"mode": "lines+markers" if len(y) < 30 else "lines"}
                 look |= {"line": {"color": color, "dash": dash, "width": 2}}
-                look |= {"name": name, "legendgroup": name}  # a click hides it in both panels
-                look["hovertemplate"] = words
+                # a click on the group's name hides it in both panels
+                look |= {"name": name, "legendgroup": name, "hovertemplate": hover}
                 look |= {"showlegend": row == 1 and part == "held-out", "row": row, "col": 1}
                 figure.add_scatter(x=list(range(1, len(y) + 1)), y=y, **look)
     values = pd.concat(map(pd.DataFrame, histories.values())).replace(np.inf, np.nan)
@@ -212,10 +212,10 @@ def confusion_matrix(
     """
     size = len(names)
     count, share = (cells[c].to_numpy().reshape(size, size) for c in ("count", "share"))
-    told = []
-    for c in cells.itertuples():
-        interval = f"{Interval(c.share, c.low, c.high):short}" if c.n else "–"
-        told.append([f"{c.count:,}", f"{c.n:,}", interval])
+    told = [
+        (f"{k:,}", f"{n:,}", f"{Interval(*interval):short}" if n else "–")
+        for k, n, *interval in cells.itertuples(index=False)
+    ]
     told = np.reshape(told, (size, size, 3)).tolist()
     look = {"zmin": 0, "zmax": 1, "showscale": False, "xgap": 1, "ygap": 1}
     look["hovertemplate"] = HOVER
