@@ -230,10 +230,9 @@ def build_chinese(executed: list[Path]) -> None:
     if stamp.exists() and stamp.read_text() == key:
         return
     catalog, locale = translate.read_catalog(), build_dir() / "locale"
-    missing, _ = translate.check(catalog)
+    missing = len(translate.check(catalog)[0])
     if missing:
-        said = f"{len(missing)} texts are not translated"
-        print(f"{said}, see: python -m press translations", flush=True)
+        print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
     place = locale / translate.CATALOG.stem / "LC_MESSAGES" / "book.po"  # where Sphinx looks
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(translate.CATALOG, place)
