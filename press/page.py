@@ -85,11 +85,12 @@ def head(about: dict, file: str, notebook: bytes = b"") -> str:
     if texts:
         texts.append("Brackets hold 95% intervals.")
     line = "".join(f"<span>{html.escape(text)}</span> " for text in texts)
-    saved = f"<code>{file}</code>"
+    saved = f'<code class="literal">{file}</code>'
     if notebook:
         data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
         saved = f'<a download="{file}" href="{data}">{saved}</a>'
-    line += f"Open in JupyterLab: run <code>make lab</code>, then choose {saved} there."
+    line += 'Open in JupyterLab: run <code class="literal">make lab</code>, then choose '
+    line += f"{saved} there."
     return f'<p class="hw3-head">{line}</p>'
 
 
