@@ -28,7 +28,7 @@ JOINTS = {r"(?<=[.?!]) (?=\S)": "", r"\.$": "。", "; ": "；", ": ": "：", ", 
 JOINTS |= {" / ": " / ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=\(?\d\S*$)": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n, no formula, no code.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
-NAME = re.compile(r"(\{\w+\})?`[^`]*`|\$[^$]*\$|%\d+")
+NAME = re.compile(r"(\{[\w:]+\})?`[^`]*`|\$[^$]*\$|%\d+")
 # In HTML: texts, what is read out, and messages for scripts. Of plotly's JSON: words, no options.
 IN_HTML = r"(?s)<(script|style|code|pre)\b.*?</\1|<!--.*?--(?=>)|>\s*([^<>]+?)(?=\s*<)"
 IN_HTML += (
