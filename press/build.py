@@ -244,12 +244,14 @@ def build_chinese(executed: list[Path]) -> None:
     key = digest(*(path.read_bytes() for path in files))
     if stamp.exists() and stamp.read_text() == key:
         return
-    locale = build_dir() / "locale"
-    missing = translate.write_concrete(locale)
+    catalog, locale = translate.read_catalog(), build_dir() / "locale"
+    missing = len(translate.check(catalog)[0])
     if missing:
         print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
-    catalog = translate.read_catalog()
-    options = {"language": translate.LANGUAGE, "locale_dirs": [str(locale)], "hw3_other": "../"}
+    place = locale / translate.CATALOG.stem / "LC_MESSAGES" / "book.po"  # where Sphinx looks
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(translate.CATALOG, place)
+    options = {"language": translate.CATALOG.stem, "locale_dirs": [str(locale)], "hw3_other": "../"}
     options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
     source = write_source(executed, "source-zh", catalog, **options)
     made = jupyter_book(source, build_dir() / CHINESE, "html")
