@@ -81,6 +81,7 @@ def source(tmp_path_factory):
         "format: jb-book\nroot: book/first\nchapters:\n  - file: book/second\n"
     )
     (folder / "book").mkdir()
+    shutil.copyfile(ROOT / "book" / "references.bib", folder / "book" / "references.bib")
     first = [
         new_markdown_cell(
             "# The “whole” story\n\nSee [the figure](#picture) and [the other](second.ipynb)."
