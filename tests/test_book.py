@@ -384,7 +384,7 @@ EDITS = {
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
-    "requirements.txt": FACES | {"complexity", "pca"},
+    "requirements.txt": set(chapters.ORDER),
     "book/pca.ipynb": {"pca"},
 }
 
