@@ -100,7 +100,7 @@ RECIPES = {
     "combined": {"cnn": MODERN | {"public": True}},
     # For a clock: the original's held-out accuracy, on as random a split, in a minute of a GPU.
     "fast": {"cnn": MILD | TENTH | {"epochs": 130, "together": False}},
-    # For the drawn faces of the page "Try your face": a small CNN, in half an hour of two cores.
+    # For the drawn faces of the page "Try your face": a small CNN, in an hour of two busy cores.
     "drawn": {"cnn": SMOOTH | TENTH | DRAWN},
 }
 
