@@ -155,7 +155,7 @@ def write_submission(path: str, ids: list[str], labels: np.ndarray) -> None:
 
 
 def record(options) -> None:
-    """Train on FER2013 what is not trained yet, and keep the runs under results/fer2013/."""
+    """Train what is not trained yet, on FER2013, drawn-cnn on drawn faces, and keep the runs."""
     join_hosts()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # for later seeds
     first, seeds = options.first, range(options.first, options.seeds)
@@ -167,8 +167,11 @@ def record(options) -> None:
     if not wanted[0].tests:
         todo = "take profile cpu or full, and no --set tests=False"
         raise ValueError(f"{options.name} without the tests is not recorded: {todo}")
-    data = faces.find(options.data)
-    runs.check_recordable(data)
+    if options.name == runs.DRAWN_CNN:
+        data = faces.drawn()
+    else:
+        data = faces.find(options.data)
+        runs.check_recordable(data)
     alike = [r for r in runs.recorded(options.name) if replace(r.recipe, seed=first) == wanted[0]]
     best = min((runs.rank(r) for r in alike if r.recipe.seed not in seeds), default=(1, 0))
     for recipe in wanted:  # one by one, so that nothing is lost where a later one is broken off
@@ -176,12 +179,14 @@ def record(options) -> None:
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-        if options.name == runs.SHOWN_CNN and runs.rank(run) < best:
+        if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and runs.rank(run) < best:
             best = runs.rank(run)
             keep_weights(run, data)
     for run in runs.recorded(options.name):
         if replace(run.recipe, seed=first) != wanted[0]:
-            problem = f"results/fer2013/{runs.slug(run)} comes from another recipe"
+            problem = (
+                f"{folder.parent.relative_to(ROOT)}/{runs.slug(run)} comes from another recipe"
+            )
             print(f"{problem}: remove it, or record this seed too")
 
 
@@ -195,14 +200,14 @@ def keep_weights(run: runs.Run, data: faces.Faces) -> None:
     for name, network in (("hits", model), ("hits in one byte", weights.rounded(model))):
         predicted = train.predict(network, public.images).argmax(1)
         about[name] = int((predicted == public.labels).sum())
-    weights.save_small(model, about)
+    weights.save_small(model, about, run.recipe.name == "drawn")
     hits = f"{about['hits']:,} of {len(public):,} right, in one byte {about['hits in one byte']:,}"
     print(f"weights of seed {run.recipe.seed}: PublicTest {hits}")
 
 
 def results(options) -> None:
     """List the recorded runs and how each was made: what it reached, when, on what, the command."""
-    for name in runs.recorded_names():
+    for name in [*runs.recorded_names(), runs.DRAWN_CNN]:
         for run in runs.recorded(name):
             software = f"Keras {run.versions['keras']} on {list(run.versions)[2]}"
             print(f"\n{runs.slug(run)}, {run.date[:10]}, {software}")
@@ -211,7 +216,8 @@ def results(options) -> None:
                 print(f"note: {run.note}")
             backend = "KERAS_BACKEND=jax " if "jax" in run.versions else ""
             seed, size = run.recipe.seed, f"--profile {run.recipe.profile}"
-            seeds = f"--first {seed} --seeds {seed + 1} --data fer2013.csv"
+            seeds = f"--first {seed} --seeds {seed + 1}"
+            seeds += " --data fer2013.csv" * (name != runs.DRAWN_CNN)
             sets = "".join(f" --set {k}={value}" for k, (value, _) in runs.changes(run).items())
             print(f"made by: {backend}python -m hw3 record {name} {size} {seeds}{sets}")
 

@@ -20,19 +20,22 @@ DNN_WIDTHS = np.repeat([1024, 512, 256, 128, 64, 32, 16, 8], [3, 4, 2, 2, 2, 3, 
 RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1
 
 
-def cnn() -> keras.Model:
-    """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable."""
+def cnn(part: int = 1) -> keras.Model:
+    """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable.
+
+    part: how many times fewer filters and units each layer has, as in "narrow"; a divisor of 64.
+    """
     stack = [keras.Input((SIDE, SIDE, 1))]
     for block, (filters, depth) in enumerate(CNN_BLOCKS, 1):
         for i in range(1, depth + 1):
-            stack.append(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
+            stack.append(layers.Conv2D(filters // part, 3, padding="same", name=f"conv{block}_{i}"))
             stack.append(BatchNormalization(name=f"norm{block}_{i}"))
             stack.append(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
         stack.append(MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop{block}"))
     stack.append(layers.Flatten(name="flatten"))
     for i, width in enumerate(CNN_HEAD, 1):
-        stack.append(layers.Dense(width, name=f"dense{i}"))
+        stack.append(layers.Dense(width // part, name=f"dense{i}"))
         stack.append(BatchNormalization(name=f"norm_d{i}"))
         stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
@@ -71,7 +74,8 @@ def residual_dnn() -> keras.Model:
 
 
 # by network and architecture
-NETWORKS = {"cnn": {"original": cnn}, "dnn": {"original": dnn, "residual": residual_dnn}}
+NETWORKS = {"cnn": {"original": cnn, "narrow": lambda: cnn(4)}}
+NETWORKS |= {"dnn": {"original": dnn, "residual": residual_dnn}}
 
 
 class BatchNormalization(layers.BatchNormalization):

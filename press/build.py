@@ -31,7 +31,7 @@ GROUPS = (*([name] for name in chapters.HOMEWORK), chapters.BEYOND, [chapters.FR
 RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
 AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
 # What a chapter leaves in the build's demo/: without it, it runs again.
-BESIDE = {"try": ("runtime.js", "recorded.js")}
+BESIDE = {"try": ("runtime.js", "recorded.js", "drawn.js", "own.js")}
 PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 SOURCES = "book/references.bib"

@@ -21,7 +21,7 @@ from hw3 import __main__ as cli
 from hw3 import commands, faces, models, runs, trained, weights
 from hw3.disk import ROOT, locked
 from hw3.recipes import recipe
-from hw3.sources import download, layouts
+from hw3.sources import download, drawn, layouts
 from press import __main__ as press
 from press import build, chapters, translate
 
@@ -514,11 +514,32 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
         )
 
 
+def test_the_network_of_the_drawn_faces_is_recorded_apart_and_needs_no_data(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "DRAWN", tmp_path / "drawn")
+    monkeypatch.setattr(weights, "SMALL_DRAWN", tmp_path / "drawn" / "cnn.npz")
+    few = faces.Faces(*drawn.draw(6)[:2], np.arange(6, dtype=np.uint8) % 3, "drawn faces", "tests")
+    monkeypatch.setattr(faces, "drawn", lambda: few)
+    changes = [f"--set={x}" for x in ("epochs=1", "batch=2", "held_out=0.5", "norm_momentum=0.5")]
+    cli.main(["record", "drawn-cnn", *changes])
+    out = capsys.readouterr().out
+    assert "recorded in drawn/drawn-cnn\n" in out
+    assert "weights of seed 0: PublicTest" in out
+    (run,) = runs.recorded("drawn-cnn")
+    assert (run.data, run.hits("PublicTest")[1]) == ("drawn faces", 2)
+    assert "drawn-cnn" not in runs.recorded_names()
+    network, about = weights.load_small(drawn=True)
+    assert about["label"] == run.label()
+    assert network.get_layer("conv1_1").filters == 16
+
+
 def test_results_lists_every_recorded_run_with_its_command(capsys):
     cli.main(["results"])
     out = capsys.readouterr().out
-    names = runs.recorded_names()
-    assert names
+    names = [*runs.recorded_names(), runs.DRAWN_CNN]
+    assert len(names) > 1
     commands = [
         line.partition(": ")[2].partition("python -m hw3 record ")
         for line in out.splitlines()
