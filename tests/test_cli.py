@@ -552,7 +552,8 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
         told, found, strict=True
     ):  # each command, read as if typed, gives the run's own recipe
         options.recipe = options.name.removesuffix(f"-{run.network}")
-        assert cli.chosen(options, run.network, seed=options.seeds - 1) == run.recipe
+        options.seed = options.seeds - 1
+        assert cli.chosen(options, run.network) == run.recipe
     assert [before for before, *_ in commands] == [
         "KERAS_BACKEND=jax " * ("jax" in run.versions) for run in found
     ]
