@@ -20,6 +20,8 @@ class Recipe:
     schedule: str = "constant"  # or "cosine": to zero along half a cosine over the whole training
     loss: str = "stable"  # on logits; or "clipped": probabilities clipped at 1e-7, as Keras in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which a face's share in its mix is drawn
+    ema: float = 0.0  # momentum of the weights' moving average, which then is what is judged
     norm_momentum: float = 0.99  # BatchNorm's averages remember about 1 / (1 - momentum) steps
     precise_norm: bool = False  # at the end, BatchNorm averages anew, over undistorted faces
     dtype: str = "float32"  # of Keras; or "mixed_bfloat16": what a GPU multiplies fastest
@@ -72,7 +74,7 @@ class Recipe:
 CHOICES = {"architecture": ("original", "residual"), "optimizer": ("adam", "sgd")}
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
-BELOW_ONE = ("smoothing", "warmup", "held_out", "zoom", "norm_momentum")
+BELOW_ONE = ("smoothing", "ema", "warmup", "held_out", "zoom", "norm_momentum")
 
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv
 # 2105.03588) the cosine, the shifts, turns and zooms, and the ten views, and adds warm-up and label
