@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -82,24 +83,69 @@ def modules(source: str) -> frozenset[str]:
     return frozenset(file for file in files if (ROOT / file).is_file())
 
 
-def decides(source: str) -> list[Path]:
-    """Return the files of the project that decide what Python source computes.
+def mentioned(node: ast.AST) -> set[str]:
+    """Return all names in a piece of Python: variables, attributes, and what it imports."""
+    found = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            found.add(inner.id)
+        elif isinstance(inner, ast.Attribute):
+            found.add(inner.attr)
+        elif isinstance(inner, ast.alias):
+            found.add(inner.name)
+    return found
 
-    They are hw3's start, the modules that it imports, also over others, and what these name in
-    quotes: the other files of the packages, and the folders of recorded numbers.
+
+@functools.cache
+def pieces(source: str) -> list[tuple[set[str], set[str], str]]:
+    """Return names that each statement of a module defines, names that it mentions, its source.
+
+    One that defines no name, as a loop or os.environ[...] = ..., acts where the module is imported.
     """
-    names, new = set(), {"hw3/__init__.py", *modules(source)}
+    found, lines = [], source.splitlines()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):  # each name of it is one
+            for alias in node.names:
+                text = f"{getattr(node, 'module', '')} {ast.unparse(alias)}"
+                found.append(({alias.asname or alias.name}, {alias.name}, text))
+            continue
+        defines = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            targets = [t for of in targets for t in (of.elts if isinstance(of, ast.Tuple) else [of])]
+            if all(isinstance(target, ast.Name) for target in targets):
+                defines = {target.id for target in targets}
+        first = min(n.lineno for n in (node, *getattr(node, "decorator_list", ())))
+        found.append((defines, mentioned(node), "\n".join(lines[first - 1 : node.end_lineno])))
+    return found[ast.get_docstring(ast.parse(source)) is not None :]
+
+
+def decides(source: str) -> list[bytes]:
+    """Return what of the project decides what Python source computes.
+
+    Of hw3's start and of the modules that it imports, also over others, these are the statements
+    that it reaches: those that define a name which it or what it reaches mentions (whatever that
+    means there: rather too many), and those that act by themselves. What these name in quotes
+    counts whole: other files of the packages, and folders of recorded numbers.
+    """
+    files, new = set(), {"hw3/__init__.py", *modules(source)}
     while new:
-        names |= new
+        files |= new
         new = {m for name in new for m in modules((ROOT / name).read_text(encoding="utf-8"))}
-        new -= names
-    files = {ROOT / name for name in names}
-    text = "".join(path.read_text(encoding="utf-8") for path in files)
+        new -= files
+    every = [piece for name in sorted(files) for piece in pieces((ROOT / name).read_text("utf-8"))]
+    names, known = mentioned(ast.parse(source)), -1
+    while known < len(names):
+        known = len(names)
+        reached = [piece for piece in every if not piece[0] or piece[0] & names]
+        names = names.union(*(mentions for _, mentions, _ in reached))
+    text = "\n".join(source for *_, source in reached)
+    quoted = set(re.findall(r'([\w.-]+)"', text))
+    folders = [path for path in (ROOT / "results").iterdir() if path.name in quoted]
     beside = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
-    folders = [path for path in (ROOT / "results").iterdir() if f'"{path.name}"' in text]
-    files |= {path for path in beside if f'"{path.name}"' in text}
-    files |= {path for folder in folders for path in folder.rglob("*")}
-    return sorted(path for path in files if path.is_file())
+    beside = [path for path in beside if path.name in quoted]
+    beside += [path for folder in folders for path in folder.rglob("*")]
+    return [text.encode(), *(path.read_bytes() for path in sorted(beside) if path.is_file())]
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
@@ -110,11 +156,11 @@ def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
     numbers, the faces (by their fingerprint) and the profile.
     """
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
-    files = [ROOT / "requirements.txt", *decides(code)]
+    lock = (ROOT / "requirements.txt").read_bytes()
     cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
     cells = [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in cells]
     about = json.dumps([cells, parameters["PROFILE"], fingerprint, machine.versions()])
-    return digest(*(path.read_bytes() for path in files), about.encode())
+    return digest(lock, *decides(code), about.encode())
 
 
 def executed_key(path: Path) -> str | None:
