@@ -70,54 +70,42 @@ def read_cells(chapter: Path) -> list[tuple[str, str]]:
 
 
 @functools.cache
-def modules(source: str) -> frozenset[str]:
-    """Return the files of PACKAGES that Python source imports, wherever in it: "hw3/runs.py"."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {name.replace(".", "/") for name in names if name.partition(".")[0] in PACKAGES}
-    files = {file for path in paths for file in (f"{path}.py", f"{path}/__init__.py")}
-    return frozenset(file for file in files if (ROOT / file).is_file())
-
-
-def mentioned(node: ast.AST) -> set[str]:
-    """Return all names in a piece of Python: variables, attributes, and what it imports."""
+def names(source: str) -> frozenset[str]:
+    """Return all names in Python source: variables, attributes, and imports, such as "hw3.runs"."""
     found = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name):
-            found.add(inner.id)
-        elif isinstance(inner, ast.Attribute):
-            found.add(inner.attr)
-        elif isinstance(inner, ast.alias):
-            found.add(inner.name)
-    return found
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                found.add(name)
+            case ast.ImportFrom(module=module):
+                found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
 @functools.cache
-def pieces(source: str) -> list[tuple[set[str], set[str], str]]:
-    """Return names that each statement of a module defines, names that it mentions, its source.
+def statements(source: str) -> list[tuple[set[str], str]]:
+    """Return the statements of a module, each with the names that it defines; imports one by one.
 
-    One that defines no name, as a loop or os.environ[...] = ..., acts where the module is imported.
+    One that defines no plain name, such as os.environ[...] = ..., acts where the module is loaded.
     """
     found, lines = [], source.splitlines()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Import | ast.ImportFrom):  # each name of it is one
-            for alias in node.names:
-                text = f"{getattr(node, 'module', '')} {ast.unparse(alias)}"
-                found.append(({alias.asname or alias.name}, {alias.name}, text))
-            continue
-        defines = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            targets = [t for of in targets for t in (of.elts if isinstance(of, ast.Tuple) else [of])]
-            if all(isinstance(target, ast.Name) for target in targets):
-                defines = {target.id for target in targets}
-        first = min(n.lineno for n in (node, *getattr(node, "decorator_list", ())))
-        found.append((defines, mentioned(node), "\n".join(lines[first - 1 : node.end_lineno])))
-    return found[ast.get_docstring(ast.parse(source)) is not None :]
+        first = min(part.lineno for part in (node, *getattr(node, "decorator_list", ())))
+        text = "\n".join(lines[first - 1 : node.end_lineno])
+        match node:
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                for alias in aliases:
+                    node.names = [alias]
+                    found.append(({alias.asname or alias.name}, ast.unparse(node)))
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.append(({name}, text))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
+                found.append(({name}, text))
+            case ast.Expr(ast.Constant()):  # a docstring
+                pass
+            case _:
+                found.append((set(), text))
+    return found
 
 
 def decides(source: str) -> list[bytes]:
@@ -128,24 +116,27 @@ def decides(source: str) -> list[bytes]:
     means there: rather too many), and those that act by themselves. What these name in quotes
     counts whole: other files of the packages, and folders of recorded numbers.
     """
-    files, new = set(), {"hw3/__init__.py", *modules(source)}
-    while new:
-        files |= new
-        new = {m for name in new for m in modules((ROOT / name).read_text(encoding="utf-8"))}
-        new -= files
-    every = [piece for name in sorted(files) for piece in pieces((ROOT / name).read_text("utf-8"))]
-    names, known = mentioned(ast.parse(source)), -1
-    while known < len(names):
-        known = len(names)
-        reached = [piece for piece in every if not piece[0] or piece[0] & names]
-        names = names.union(*(mentions for _, mentions, _ in reached))
-    text = "\n".join(source for *_, source in reached)
-    quoted = set(re.findall(r'([\w.-]+)"', text))
-    folders = [path for path in (ROOT / "results").iterdir() if path.name in quoted]
-    beside = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
-    beside = [path for path in beside if path.name in quoted]
-    beside += [path for folder in folders for path in folder.rglob("*")]
-    return [text.encode(), *(path.read_bytes() for path in sorted(beside) if path.is_file())]
+    beside = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.*"))]
+    modules = {
+        path.relative_to(ROOT).with_suffix(""): path for path in beside if path.suffix == ".py"
+    }
+    modules = {".".join(m.parts).removesuffix(".__init__"): path for m, path in modules.items()}
+    mentioned, loaded = names(source) | {"hw3"}, {}
+    while new := mentioned & modules.keys() - loaded.keys():
+        loaded |= {name: modules[name].read_text("utf-8") for name in new}
+        mentioned = mentioned.union(*(names(loaded[name]) for name in new))
+    known = [statement for name in sorted(loaded) for statement in statements(loaded[name])]
+    mentioned, reached, before = names(source), [], -1
+    while len(reached) > before:
+        before = len(reached)
+        reached = [text for defined, text in known if not defined or defined & mentioned]
+        mentioned = mentioned.union(*map(names, reached))
+    quoted = set(re.findall(r'["/]([\w.-]+)"', "\n".join(reached)))
+    used = [path for path in beside if path.name in quoted]
+    for folder in sorted((ROOT / "results").iterdir()):
+        if folder.name in quoted:
+            used += sorted(path for path in folder.rglob("*") if path.is_file())
+    return ["\n".join(reached).encode(), *(path.read_bytes() for path in used)]
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:

@@ -317,45 +317,46 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-# Chapters that show runs or faces, and those that take verdicts or new faces from claims.py, which
-# tests chapters 4 and 5 too.
-FACES = {
-    "cnn",
-    "dnn",
-    "confusion",
-    "results",
-    "audit",
-    "humans",
-    "speed",
-    "try",
-    "index",
-    "claims",
-    "inside",
-}
-TESTED = {"claims", "index", "confusion", "cnn", "dnn"}
+# Chapters that test claims (of chapters 4 and 5, too), and all that show runs or faces.
+TESTED = {"claims", "index", "confusion", "cnn", "dnn", "inside"}
+FACES = TESTED | {"results", "audit", "humans", "speed", "try"}
+# What is edited: the line of a file that begins so gets a comment, a file of no code one more line.
 EDITS = {
-    "hw3/recipes.py": FACES,
-    "hw3/faces.py": FACES,
-    "hw3/train.py": FACES,
-    "hw3/models.py": FACES | {"complexity"},
-    "beyond/claims.py": TESTED | {"inside"},
-    "beyond/ablation.py": {"results", "confusion"},
-    "hw3/complexity.py": TESTED | {"complexity", "speed", "inside"},
-    "hw3/pca.py": TESTED | {"pca", "inside"},
-    "beyond/inside.py": {"inside"},
-    "beyond/audit.py": TESTED | {"audit", "results", "inside"},
-    "beyond/votes.py": {"humans"},
-    "hw3/calculator.html": FACES | {"complexity", "pca"},  # figures.py shows it
-    "hw3/cell.html": FACES | {"complexity", "pca"},  # figures.py shows it
-    "hw3/sources/drawn.py": FACES,
-    "beyond/demo.py": {"try"},
+    "hw3/recipes.py: class Recipe": FACES,
+    "hw3/recipes.py: MILD =": FACES,  # a table
+    "hw3/recipes.py: RECIPES |=": FACES,  # a change of one
+    "hw3/faces.py: def find": FACES,  # all trainings tell by it what cached faces are of
+    "hw3/sources/fer2013.py: EMOTIONS =": FACES | {"complexity", "pca"},  # comes by an import of *
+    "hw3/train.py: def fit_epoch": FACES,
+    "hw3/models.py: class Stored": FACES,
+    "beyond/claims.py: def numbers": TESTED,
+    "beyond/claims.py: def with_new": TESTED - {"inside"},
+    "beyond/claims.py: def own_evidence": {"claims", "index"},
+    "beyond/ablation.py: def ensemble": {"results", "confusion"},
+    "beyond/ablation.py: def next_seed": {"results"},
+    "hw3/complexity.py: def counting_convolution": {"complexity"},
+    "hw3/complexity.py: def convolution_cost": TESTED | {"complexity"},
+    "hw3/pca.py: def latex": {"pca"},
+    "hw3/pca.py: def answers": TESTED | {"pca"},
+    "hw3/figures.py: def intervals": {"confusion", "results", "claims", "index", "audit"},
+    "hw3/figures.py: def timing": {"complexity"},
+    "hw3/show.py: def calculator": {"complexity"},
+    "hw3/calculator.html": {"complexity"},
+    "beyond/inside.py: def cover": {"inside"},
+    "beyond/inside.py: def record(": set(),
+    "beyond/audit.py: def split_leak": {"audit"},
+    "beyond/claims.py: @lru_cache": TESTED,  # a decorator
+    "beyond/votes.py: def crowd": {"humans"},
+    "hw3/sources/drawn.py: def draw": FACES,
+    "beyond/demo.py: def pack": {"try"},
+    "hw3/__init__.py: os.environ[": FACES | {"complexity", "pca"},  # acts where it is loaded
     "beyond/tfjs/tf-core.min.js": {"try"},
-    "hw3/__main__.py": set(),
+    "hw3/__main__.py: def main": set(),
     "press/page.css": set(),
-    "press/translate.py": set(),
+    "press/translate.py: def read_catalog": set(),
     "press/language.html": set(),
     "book/locale/zh_TW.po": set(),
-    "results/audit/counts.json": TESTED | {"audit", "results", "inside"},
+    "results/audit/counts.json": TESTED | {"audit", "results"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
@@ -364,9 +365,14 @@ EDITS = {
 }
 
 
-def edit(path):
-    """Change a file: a chapter's first cell, of other files their end."""
+def edit(path, line=""):
+    """Change a file: a chapter's first cell, the line of code that begins so, else the end."""
     data = path.read_bytes() if path.exists() else b""
+    if line:
+        text = re.sub(rf"(?m)^({re.escape(line)}.*)$", r"\1  # edited", data.decode(), count=1)
+        assert text.encode() != data
+        path.write_text(text, encoding="utf-8")
+        return
     if path.suffix == ".ipynb":
         notebook = json.loads(data)
         notebook["cells"][0]["source"] += ["\n"]
@@ -388,7 +394,8 @@ def test_what_jupyterlab_saves_beside_sources_and_tags_runs_nothing_again(tmp_pa
     assert chapters.chapter_key(path, parameters, "faces") != before
 
 
-def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
+def keys_of(tmp_path, monkeypatch):
+    """Return a function that gives the keys of all chapters of a copy of the project."""
     for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
@@ -401,10 +408,16 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
             for name in chapters.ORDER
         }
 
+    return keys
+
+
+def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
+    keys = keys_of(tmp_path, monkeypatch)
     before = keys()
     assert keys() == before
     for name, expected in EDITS.items():
-        edit(tmp_path / name)
+        file, _, line = name.partition(": ")
+        edit(tmp_path / file, line)
         after = keys()
         assert {chapter for chapter in after if after[chapter] != before[chapter]} == expected, name
         before = after
@@ -428,54 +441,103 @@ def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_pat
     assert ran == ["try"] * len(build.BESIDE["try"])
 
 
-def test_folder_that_the_book_cannot_be_built_into_is_said_before_a_chapter_runs(
-    tmp_path, monkeypatch
-):
+def test_code_that_no_chapter_reaches_runs_nothing_again(tmp_path, monkeypatch):
+    keys = keys_of(tmp_path, monkeypatch)
+    before = keys()
+    for name in ("hw3/figures", "hw3/show", "hw3/metrics", "hw3/recipes", "beyond/claims"):
+        path = tmp_path / f"{name}.py"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n\ndef an_eleventh_way(faces):\n    return sorted(faces)\n")
+    assert keys() == before
+
+
+@pytest.fixture
+def sphinx(tmp_path, monkeypatch):
+    """Return a list of (edition, whether all is new) of the pages that are built, by no Sphinx."""
+    asked = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "made"))
-    monkeypatch.setattr(build, "run_chapters", lambda *a: pytest.fail("chapters ran"))
-    with pytest.raises(build.BuildError, match=r"into a folder called _build; name .*made/_build$"):
-        build.build("smoke")
-    assert not (tmp_path / "made").exists()
+    for part in ("hw3", "beyond", "press", "book"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "results").mkdir()
+    for name in build.SETTINGS:
+        shutil.copyfile(ROOT / name, tmp_path / name)
+
+    def made(source, output, builder, new):
+        asked.append((source.name, new))
+        (output / builder).mkdir(parents=True, exist_ok=True)
+        (output / builder / "index.html").write_text("page")
+        return output / builder
+
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "jupyter_book", made)
+    monkeypatch.setattr(build.translate, "CATALOG", tmp_path / "book/locale/zh_TW.po")
+    monkeypatch.setattr(build.translate, "write_concrete", lambda folder: 0)
+    return asked
 
 
-def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatch):
-    built_once = []
-    monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
-    settings = tmp_path / "source"
-    files = (
-        *build.SETTINGS,
-        "hw3/__init__.py",
-        *(f"press/{name}" for name in ("page.py", "page.css", "language.html")),
-    )
-    (settings / "results").mkdir(parents=True)
-    for name in files:
-        (settings / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, settings / name)
+def pages(asked, executed=()):
+    """Build the pages of executed chapters; return what was asked of Sphinx."""
+    asked.clear()
+    with ThreadPoolExecutor(1) as pool:
+        build.build_pages(list(executed), pool)
+    return asked
 
-    def run(command, **options):
-        built_once.append(command)
-        (tmp_path / "_build" / "html").mkdir(exist_ok=True)
-        (tmp_path / "_build" / "html" / "index.html").write_text("page")
-        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(build, "ROOT", settings)
-    monkeypatch.setattr(chapters, "ROOT", settings)
-    monkeypatch.setattr(build.subprocess, "run", run)
-    for expected in (1, 1):
-        build.build_page([])
-        assert len(built_once) == expected
-    for number, name in enumerate(files, 2):
-        (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-        build.build_page([])
-        assert len(built_once) == number
-    (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-    monkeypatch.setattr(build.subprocess, "run", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        build.build_page([])
-    monkeypatch.setattr(build.subprocess, "run", run)
-    (settings / name).write_bytes((settings / name).read_bytes()[:-1])
-    build.build_page([])
-    assert len(built_once) == number + 1, "what was broken off left mixed pages"
+BOTH_NEW = [("source", True), ("source-zh", True)]
+
+
+def test_pages_are_built_anew_where_what_stands_on_all_changed(sphinx, tmp_path, monkeypatch):
+    files = [*build.SETTINGS, "hw3/__init__.py: os.environ[", "press/page.py: def configure"]
+    files += ["press/page.css", "press/language.html"]
+    for name in (None, *files):
+        if name:
+            file, _, line = name.partition(": ")
+            edit(tmp_path / file, line)
+        assert pages(sphinx) == BOTH_NEW, name
+        assert pages(sphinx) == []
+    edit(tmp_path / "press/page.css")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "jupyter_book", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pages(sphinx)
+    css = tmp_path / "press/page.css"
+    css.write_bytes(css.read_bytes()[:-1])
+    assert pages(sphinx) == BOTH_NEW, "what was broken off left mixed pages"
+
+
+def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(sphinx, tmp_path):
+    assert pages(sphinx) == BOTH_NEW
+    for name in ("book/locale/zh_TW.po", "press/translate.py: def put_in"):
+        file, _, line = name.partition(": ")
+        edit(tmp_path / file, line)
+        assert pages(sphinx) == BOTH_NEW[1:], name
+    edit(tmp_path / "README.md")
+    assert pages(sphinx) == [], "it decides nothing"
+
+
+def test_sphinx_reads_again_only_chapters_that_changed_unless_a_heading_did(sphinx, tmp_path):
+    chapter = chapter_of(tmp_path / "executed.ipynb", "1")
+    notebook = nbformat.read(chapter, as_version=4)
+    for text, new in (("# A\n\ntext", True), ("# A\n\nmore", False), ("# B\n\nmore", True)):
+        notebook.cells = [nbformat.v4.new_markdown_cell(text, id="a")]
+        nbformat.write(notebook, chapter)
+        assert pages(sphinx, [chapter]) == [("source", new), ("source-zh", new)]
+        assert pages(sphinx, [chapter]) == []
+
+
+def test_a_file_of_the_source_that_is_as_it_should_be_keeps_its_time(tmp_path):
+    chapter = chapter_of(tmp_path / "x.ipynb", "1")
+    files = [build.write_source([chapter]) / name for name in ("_toc.yml", "book/x.ipynb")]
+    for file in files:
+        os.utime(file, (1, 1))
+    build.write_source([chapter])
+    assert [file.stat().st_mtime for file in files] == [1, 1]
+    chapter_of(chapter, "2")
+    build.write_source([chapter])
+    assert files[0].stat().st_mtime == 1
+    assert files[1].stat().st_mtime > 1
+    assert files[1].read_bytes() == chapter.read_bytes()
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
