@@ -1,6 +1,7 @@
 """How to train, as data: RECIPES say how, the profiles smoke, quick, cpu and full how much."""
 
 import ast
+import os
 from dataclasses import dataclass, fields, replace
 
 
@@ -72,6 +73,7 @@ class Recipe:
 CHOICES = {"architecture": ("original", "residual"), "optimizer": ("adam", "sgd")}
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
+CHANGES = "HW3_SET"
 BELOW_ONE = ("smoothing", "warmup", "held_out", "zoom", "norm_momentum")
 
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv
@@ -152,6 +154,16 @@ def recipe(network: str, profile: str = "quick", name: str = "original", **chang
         where = "is not for network 'cnn': only the dnn has another"
         raise ValueError(f"architecture {made.architecture!r} {where}")
     return made
+
+
+def own(network: str, profile: str = "quick", **changes) -> Recipe:
+    """Return the recipe of a reader's own training: the original's, changed as CHANGES says.
+
+    That is an environment variable, such as "epochs=5 batch=20"; keywords are stronger. Raises as
+    `recipe`, and ValueError for what it does not understand.
+    """
+    theirs = dict(map(change, os.environ.get(CHANGES, "").split()))
+    return recipe(network, profile, **theirs | changes)
 
 
 def change(text: str) -> tuple[str, object]:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from hw3.commands import DATA, FRESH, PROFILE, Commands
+from hw3.commands import CHANGES, DATA, FRESH, PROFILE, Commands
 from hw3.disk import ROOT
 
 
@@ -12,8 +12,9 @@ def main(arguments: list[str] | None = None) -> None:
     made = Commands("press", "Seven emotions: the pages of the report.")
     text = "bring the catalog up to date: what is missing is to be translated, what is stale goes"
     made.add(translations).add_argument("--update", action="store_true", help=text)
-    made.add(book, DATA, PROFILE, FRESH)
-    made.add(pdf, DATA, PROFILE, FRESH)
+    add = made.add(book, DATA, PROFILE, FRESH, CHANGES).add_argument
+    add("--chapter", metavar="NAME", help="run only this one; the others stay as they are")
+    made.add(pdf, DATA, PROFILE, FRESH, CHANGES)
     made.add(lab)
     made.run(arguments)
 
@@ -22,7 +23,7 @@ def book(options) -> None:
     """Run the chapters and build the HTML (what `make book` calls)."""
     from press.build import build
 
-    build(options.profile, options.data, options.fresh)
+    build(options.profile, options.data, options.fresh, options.chapter, options.set)
 
 
 def translations(options) -> None:
@@ -50,7 +51,7 @@ def pdf(options) -> None:
     """Build the book, then print it into one PDF through Chromium (what `make pdf` calls)."""
     from press.pdf import build
 
-    build(options.profile, options.data, options.fresh)
+    build(options.profile, options.data, options.fresh, options.set)
 
 
 def lab(options) -> None:

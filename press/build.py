@@ -13,6 +13,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from hw3 import faces
+from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
 from press import chapters, progress, translate, values
 from press.chapters import BuildError
@@ -38,14 +39,28 @@ SPHINX = ("jupyter_book.sphinx", "myst_nb.sphinx_ext")  # they take seconds to i
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
 
 
-def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
-    """Run the chapters, build the page, and return its path.
+def build(
+    profile: str = "quick",
+    data: str | None = None,
+    fresh: bool = False,
+    chapter: str | None = None,
+    changes: Sequence[str] = (),
+) -> Path:
+    """Run the chapters, or one of them, build the pages, and return the first one's path.
 
-    Raises BuildError or FacesError with one clear last line.
+    changes are those of own trainings' recipes, as "epochs=5". Raises BuildError, FacesError or
+    ValueError with one clear last line.
     """
     start = time.perf_counter()
+    if chapter not in (None, *RUNNING_ORDER):
+        known = ", ".join(RUNNING_ORDER)
+        raise BuildError(f"chapter {chapter!r} is unknown: choose one of {known}")
+    if changes:
+        os.environ[recipes.CHANGES] = " ".join(changes)
+    for network in ("cnn", "dnn"):
+        recipes.own(network, profile)  # says what is wrong with the changes
     with locked(build_dir() / "book.lock"), workers(2, *SPHINX) as pages:
-        executed = run_chapters(profile, data, fresh, pages)
+        executed = run_chapters(profile, data, fresh, pages, chapter)
         page = build_pages(executed, pages)
     print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
     return page
@@ -54,10 +69,13 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
 # Running the chapters.
 
 
-def run_chapters(profile: str, data: str | None, fresh: bool, pages=None) -> list[Path]:
+def run_chapters(
+    profile: str, data: str | None, fresh: bool, pages=None, only: str | None = None
+) -> list[Path]:
     """Run what is not up to date, one progress line a chapter; return all executed chapters.
 
-    pages is an executor that will build the pages, and starts its processes meanwhile.
+    pages is an executor that will build the pages, and starts its processes meanwhile. The chapters
+    beside `only`, if that names one, run where they never ran.
     """
     data = str(Path(data).resolve()) if data else None
     parameters = {"PROFILE": profile, "DATA": data, "FRESH": fresh}
@@ -72,6 +90,10 @@ def run_chapters(profile: str, data: str | None, fresh: bool, pages=None) -> lis
         whole = all((build_dir() / "demo" / file).exists() for file in BESIDE.get(name, ()))
         if fresh or not whole or chapters.executed_key(targets[name]) != key:
             due[name] = (chapter, targets[name], parameters, key, used.name)
+    left = [name for name in due if only and name != only and targets[name].exists()]
+    if left:
+        due = {name: due[name] for name in due if name not in left}
+        print(f"left as they are, though not up to date: {', '.join(left)}", flush=True)
     for _ in EDITIONS if due and pages else ():
         pages.submit(os.getpid)
     shutil.rmtree(build_dir() / "doing", ignore_errors=True)  # of a build that was broken off
@@ -83,7 +105,7 @@ def run_chapters(profile: str, data: str | None, fresh: bool, pages=None) -> lis
                 place = f"{place} {name + '.ipynb':17}"
                 if name in due:
                     started[name] = place, pool.submit(run_chapter, *due[name])
-                else:
+                elif name not in left:
                     print(f"{place} unchanged", flush=True)
             for place, seconds in progress.follow(started):
                 print(f"{place} {seconds:5.0f} s", flush=True)
@@ -142,7 +164,8 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
         if "head" in cell.metadata.get("tags", ()):
             printed = next(out.text for out in cell.outputs if out.get("name") == "stdout")
             head = json.loads(printed)
-            head["own"]["profile"] = [profile]
+            changed = os.environ.get(recipes.CHANGES)
+            head["own"]["profile"] = [f"{profile} ({changed})" if changed else profile]
             if data and not head["own"]["data"]:
                 head["own"]["data"] = [data]
             return head
@@ -213,7 +236,7 @@ def build_pages(executed: list[Path], pool) -> Path:
     for edition, frame in zip(EDITIONS, frames(executed), strict=True):
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
-        if old != key:
+        if old != key or made:  # the Chinese pages ask for files beside the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
             new = old.partition(" ")[0] != frame

@@ -3,12 +3,13 @@
 import ast
 import functools
 import json
+import os
 import re
 from pathlib import Path
 
 import yaml
 
-from hw3 import machine
+from hw3 import machine, recipes
 from hw3.disk import ROOT, digest
 
 PACKAGES = ("hw3", "beyond", "press")
@@ -144,14 +145,16 @@ def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
 
     It changes with the chapter (but not with what JupyterLab saves beside sources and tags), what
     it uses of the code and of the recorded numbers, the lock, the versions and settings that decide
-    numbers, the faces (by their fingerprint) and the profile.
+    numbers, the faces (by their fingerprint), the profile, and changes of own recipes.
     """
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
     lock = (ROOT / "requirements.txt").read_bytes()
     cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
     cells = [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in cells]
-    about = json.dumps([cells, parameters["PROFILE"], fingerprint, machine.versions()])
-    return digest(lock, *decides(code), about.encode())
+    reached = decides(code)
+    changes = os.environ.get(recipes.CHANGES, "") if b"CHANGES" in reached[0] else ""
+    about = json.dumps([cells, parameters["PROFILE"], changes, fingerprint, machine.versions()])
+    return digest(lock, *reached, about.encode())
 
 
 def executed_key(path: Path) -> str | None:

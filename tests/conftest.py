@@ -36,6 +36,7 @@ def own_build(tmp_path, monkeypatch):
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "_build" / "ipython"))
     monkeypatch.delenv("HW3_DATA", raising=False)
+    monkeypatch.delenv("HW3_SET", raising=False)
 
 
 @pytest.fixture(scope="session")

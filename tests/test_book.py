@@ -18,6 +18,7 @@ import sys
 import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -30,7 +31,7 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 from test_cli import write_train
 
-from hw3 import disk, figures
+from hw3 import disk, figures, recipes
 from hw3.disk import ROOT
 from press import build, chapters
 
@@ -229,6 +230,16 @@ def test_what_the_cell_of_the_head_prints_is_kept_with_profile_and_faces(tmp_pat
     plain = chapter_of(tmp_path / "plain.ipynb", "x = 1")
     build.run_chapter(plain, target, parameters, "abc", "drawn faces")
     assert nbformat.read(target, as_version=4).metadata["hw3"] == {"key": "abc", "values": {}}
+
+
+def test_the_head_says_what_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HW3_SET", "epochs=5")
+    own = {"own": {"data": [], "profile": ["smoke"]}}
+    path = chapter_of(tmp_path / "x.ipynb", (f"print({json.dumps(own)!r})", ["head"]))
+    parameters = {"PROFILE": "smoke", "DATA": None}
+    build.run_chapter(path, tmp_path / "out.ipynb", parameters, "key", "faces")
+    kept = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert kept.metadata["hw3"]["own"]["profile"] == ["smoke (epochs=5)"]
 
 
 def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path):
@@ -503,7 +514,8 @@ def test_pages_are_built_anew_where_what_stands_on_all_changed(sphinx, tmp_path,
             pages(sphinx)
     css = tmp_path / "press/page.css"
     css.write_bytes(css.read_bytes()[:-1])
-    assert pages(sphinx) == BOTH_NEW, "what was broken off left mixed pages"
+    left = "what was broken off left mixed pages"
+    assert pages(sphinx) == [("source", True), ("source-zh", False)], left
 
 
 def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(sphinx, tmp_path):
@@ -538,6 +550,73 @@ def test_a_file_of_the_source_that_is_as_it_should_be_keeps_its_time(tmp_path):
     assert files[0].stat().st_mtime == 1
     assert files[1].stat().st_mtime > 1
     assert files[1].read_bytes() == chapter.read_bytes()
+
+
+@pytest.fixture
+def running(monkeypatch):
+    """Return a list of the chapters that run, of which none is up to date; nothing is computed."""
+    ran = []
+
+    def run(chapter, target, *given):
+        ran.append(chapter.stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        return 0.0
+
+    monkeypatch.setattr(chapters, "chapter_key", lambda *a: "key")
+    monkeypatch.setattr(build, "run_chapter", run)
+    monkeypatch.setattr(build, "workers", lambda *a: contextlib.nullcontext(ThreadPoolExecutor(1)))
+    monkeypatch.setattr(build, "build_pages", lambda executed, pool: len(executed))
+    return ran
+
+
+def test_one_chapter_runs_alone_and_the_others_stay_as_they_are(running, capsys):
+    assert build.build("smoke", chapter="confusion") == len(build.RUNNING_ORDER)
+    assert running == list(build.RUNNING_ORDER), "those that never ran run, too: it has links"
+    running.clear()
+    capsys.readouterr()
+    build.build("smoke", chapter="confusion")
+    assert running == ["confusion"]
+    said = capsys.readouterr().out
+    others = ", ".join(name for name in build.RUNNING_ORDER if name != "confusion")
+    assert f"left as they are, though not up to date: {others}\n" in said
+    assert "unchanged" not in said
+
+
+def test_changes_of_recipes_reach_own_trainings_and_the_keys_of_chapters_with_some(
+    running, tmp_path, monkeypatch
+):
+    build.build("smoke", changes=["epochs=5", "loss=clipped"])
+    assert os.environ.pop("HW3_SET") == "epochs=5 loss=clipped"
+    monkeypatch.undo()
+    keys = keys_of(tmp_path, monkeypatch)
+    before, recipe = keys(), recipes.own("dnn", "smoke", loss="stable")
+    monkeypatch.setenv("HW3_SET", "epochs=5 loss=clipped")
+    assert recipes.own("dnn", "smoke", loss="stable") == replace(recipe, epochs=5)
+    assert recipes.own("dnn", "smoke") == replace(recipe, epochs=5, loss="clipped")
+    assert recipes.recipe("dnn", "smoke") == recipe
+    changed = {name for name, key in keys().items() if key != before[name]}
+    assert {"cnn", "dnn", "confusion", "claims", "inside", "try", "index"} <= changed
+    assert not changed & {"pca", "complexity"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"changes": ["clipnorn=1"]}, "'clipnorn=1' changes no field of a recipe: write field="),
+        ({"changes": ["epochs=0"]}, "recipe: epochs is 0: at least 1 is needed"),
+        (
+            {"changes": ["architecture=residual"]},
+            "'residual' is not for network 'cnn'",
+        ),
+        ({"chapter": "conclusion"}, "chapter 'conclusion' is unknown: choose one of cnn, dnn, "),
+    ],
+)
+def test_a_wrong_choice_is_said_before_a_chapter_runs(running, monkeypatch, options, said):
+    monkeypatch.setenv("HW3_SET", "")
+    with pytest.raises((ValueError, build.BuildError), match=re.escape(said)):
+        build.build("smoke", **options)
+    assert running == []
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):

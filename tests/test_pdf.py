@@ -409,6 +409,6 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
         return 7
 
     monkeypatch.setattr(pdf, "print_book", fake)
-    cli.main(["pdf", "--profile", "smoke", "--data", "faces.csv"])
-    assert asked == [("smoke", "faces.csv", False)]
+    cli.main(["pdf", "--profile", "smoke", "--data", "faces.csv", "--set", "epochs=1"])
+    assert asked == [("smoke", "faces.csv", False, None, ["epochs=1"])]
     assert capsys.readouterr().out == f"{runs.build_dir() / 'report.pdf'}: 7 pages, 1.2 MB\n"
