@@ -30,9 +30,8 @@ def translations(options) -> None:
     """List what the Chinese edition of the built book lacks, and what its catalog has in vain."""
     from press import translate
 
-    texts = *translate.source_texts(), translate.built_messages()
-    translator, stale = translate.check(translate.read_catalog(), *texts)
-    missing = translator.missing
+    catalog = translate.read_catalog()
+    missing, stale = translate.check(catalog)
     for kind, entries in (("missing", missing), ("stale", stale)):
         for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")
@@ -40,11 +39,11 @@ def translations(options) -> None:
     if (missing or stale) and not options.update:
         raise ValueError(f"book/locale/zh_TW.po: {counts}")
     if missing or stale:
-        translate.update(missing, stale, translator.met)
+        translate.update(missing, stale)
         todo = "translate the empty entries, correct the fuzzy ones and take that word away"
         print(f"book/locale/zh_TW.po is up to date ({counts}): {todo}")
         return
-    print(f"{len(translate.read_catalog())} translations, none missing, none stale")
+    print(f"{len(catalog)} translations, none missing, none stale")
 
 
 def pdf(options) -> None:

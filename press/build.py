@@ -242,11 +242,15 @@ def build_pages(executed: list[Path], pool) -> Path:
             new = old.partition(" ")[0] != frame
             jobs = write(executed), build_dir() / edition, "html", new
             made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
-            made[edition].result()
+    places = {edition: job.result() for edition, job in made.items()}
     if made:
-        theme = translate.read_catalog()
-        theme = {text: theme.get(text, text) for text in translate.THEME}
-        share(made[CHINESE].result(), html / CHINESE, html, theme)
+        catalog = translate.read_catalog()
+        theme = {text: catalog.get(text, text) for text in translate.THEME}
+        share(places[CHINESE], html / CHINESE, html, theme)
+        missing = len(translate.check(catalog)[0])
+        if missing:
+            said = f"{missing} texts are not translated"
+            print(f"{said}, see: python -m press translations", flush=True)
     for stamp, key in keys.items():
         stamp.write_text(key)
     return html / "index.html"
@@ -272,12 +276,8 @@ def frames(executed: list[Path]) -> tuple[str, str]:
 
 
 def write_chinese(executed: list[Path]) -> Path:
-    """Write the source of the Chinese edition, and what Sphinx translates with; return it."""
-    locale = build_dir() / "locale"
-    missing = translate.write_concrete(locale)
-    if missing:
-        print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
-    options = {"language": translate.LANGUAGE, "locale_dirs": [str(locale)], "hw3_other": "../"}
+    """Write the source of the Chinese edition; return its folder."""
+    options = {"language": translate.CATALOG.stem, "locale_dirs": ["locale"], "hw3_other": "../"}
     options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
     return write_source(executed, "source-zh", translate.read_catalog(), **options)
 
@@ -302,10 +302,12 @@ def write_source(
         config["sphinx"]["extra_extensions"].append("press.translate")
     settings = {"_config.yml": config, "_toc.yml": toc}
     files = {name: yaml.safe_dump(value).encode() for name, value in settings.items()}
+    place = f"locale/{translate.CATALOG.stem}/LC_MESSAGES/book.po"  # where Sphinx looks
+    files[place] = translate.CATALOG.read_bytes()
     files |= {f"book/{path.name}": path.read_bytes() for path in executed}
     source = build_dir() / name
-    (source / "book").mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
         if not (source / file).exists() or (source / file).read_bytes() != content:
             (source / file).write_bytes(content)
     return source

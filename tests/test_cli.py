@@ -198,11 +198,11 @@ def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkey
     for name in ("hw3", "beyond", "press", "results", "_config.yml", "_toc.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setattr(translate, "ROOT", tmp_path)
-    texts = translate.source_texts()
+    texts = translate.source()
     (tmp_path / "book" / "Untitled.ipynb").write_text(
         '{"cells": [{"cell_type": "code", "source": ["%time"]}]}'
     )
-    assert translate.source_texts() == texts
+    assert translate.source() == texts
 
 
 def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):

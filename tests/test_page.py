@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
 from playwright.sync_api import expect, sync_playwright
 from plotly.offline import get_plotlyjs
 
@@ -478,14 +479,17 @@ def test_head_names_the_runs_and_the_chapter():
         ["2026-01-02", "2026-01-03", "2026-01-04"],
     )
     own = ["drawn faces"], ["smoke"], ["CPU A"], ["2026-02-01"]
-    line = page.head(told(recorded, own), "cnn.ipynb").astext()
-    assert line == (
+
+    def head(about, file):
+        return BeautifulSoup(page.head(about, file), "html.parser").text
+
+    assert head(told(recorded, own), "cnn.ipynb") == (
         "Recorded: FER2013, profile cpu / full, CPU A / 1 GPU B, 2026-01-02 / 2026-01-04. "
         "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
-        "Open in JupyterLab: make lab, then cnn.ipynb."
+        "Open in JupyterLab: run make lab, then choose cnn.ipynb there."
     )
-    assert page.head(told(([],) * 4, own), "x").astext().startswith("This build: drawn faces")
-    assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
+    assert head(told(([],) * 4, own), "x").startswith("This build: drawn faces")
+    assert head({"key": "abc"}, "x") == "Open in JupyterLab: run make lab, then choose x there."
 
 
 def test_every_page_says_which_runs_it_shows(html):
