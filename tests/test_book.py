@@ -12,11 +12,13 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -617,6 +619,59 @@ def test_a_wrong_choice_is_said_before_a_chapter_runs(running, monkeypatch, opti
     with pytest.raises((ValueError, build.BuildError), match=re.escape(said)):
         build.build("smoke", **options)
     assert running == []
+
+
+LIVE = """
+import sys
+from pathlib import Path
+from press import __main__, build
+from hw3.disk import build_dir
+__main__.ROOT = Path(sys.argv[1])
+chapter = __main__.ROOT / "book" / "one.ipynb"
+def make(*given, **named):
+    if chapter.read_text() == "broken":
+        raise build.BuildError("the kettle is empty")
+    (build_dir() / "html").mkdir(parents=True, exist_ok=True)
+    (build_dir() / "html" / "index.html").write_text(f"<head></head>{chapter.read_text()}")
+build.build = make
+__main__.main(["live", "--port", sys.argv[2]])
+"""
+
+
+def test_live_builds_after_each_save_and_lets_the_page_reload(tmp_path):
+    pytest.importorskip("livereload")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "book").mkdir()
+    chapter = tmp_path / "book" / "one.ipynb"
+
+    def seen(text):
+        """Return the page where it shows the text, within a minute."""
+        for _ in range(240):
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60) as answer:
+                    page = answer.read().decode()
+                if text in page:
+                    return page
+            time.sleep(0.25)
+        raise AssertionError(f"no page with {text}")
+
+    chapter.write_text("first")
+    env = os.environ | {"BROWSER": "true"}
+    command = [sys.executable, "-c", LIVE, tmp_path, str(port)]
+    options = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=env, cwd=ROOT, **options) as live:
+        try:
+            assert "livereload.js" in seen("first")
+            for text in ("broken", "second"):  # with an error it goes on
+                os.utime(chapter, (1, 1))  # a disk's clock may be coarse
+                chapter.write_text(text)
+                time.sleep(2)
+            seen("second")
+        finally:
+            live.terminate()
+        assert "the kettle is empty" in live.stderr.read()
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
