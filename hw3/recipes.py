@@ -73,7 +73,7 @@ class Recipe:
 CHOICES = {"architecture": ("original", "residual"), "optimizer": ("adam", "sgd")}
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
-CHANGES = "HW3_SET"
+CHANGES = "HW3_SET"  # a variable: changes of own trainings, "epochs=5 batch=20"
 BELOW_ONE = ("smoothing", "warmup", "held_out", "zoom", "norm_momentum")
 
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv
@@ -157,11 +157,7 @@ def recipe(network: str, profile: str = "quick", name: str = "original", **chang
 
 
 def own(network: str, profile: str = "quick", **changes) -> Recipe:
-    """Return the recipe of a reader's own training: the original's, changed as CHANGES says.
-
-    That is an environment variable, such as "epochs=5 batch=20"; keywords are stronger. Raises as
-    `recipe`, and ValueError for what it does not understand.
-    """
+    """Return the `recipe` of an own training; keywords are stronger than what CHANGES says."""
     theirs = dict(map(change, os.environ.get(CHANGES, "").split()))
     return recipe(network, profile, **theirs | changes)
 
