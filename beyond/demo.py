@@ -8,6 +8,7 @@ _build/demo: Chromium lets a page opened from disk neither fetch its neighbors n
 import ast
 import inspect
 import json
+import re
 from base64 import b64encode
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from hw3.sources import drawn
 HERE = Path(__file__).parent
 RUNTIME = ("tf-core.min.js", "tf-backend-wasm.min.js")  # plain scripts, in this order
 BINARY = "tfjs-backend-wasm-simd.wasm"
-BOXES = {"photo": "try_photo.html", "drawn": "try_drawn.html"}
 PAINTERS = (drawn._soft, drawn._line, drawn._bump, drawn._features)
 PAINTERS += (drawn._head, drawn._nose, drawn._eye, drawn._mouth)
 
@@ -72,8 +72,7 @@ def ship_runtime() -> int:
     scripts = "\n".join((HERE / "tfjs" / name).read_text(encoding="utf-8") for name in RUNTIME)
     binary = b64encode((HERE / "tfjs" / BINARY).read_bytes()).decode()
     # Without these names a loader on the page, such as RequireJS, cannot catch what scripts define.
-    text = f"(function (define, exports, module) {{\n{scripts}\n}})();\n"
-    text += f'globalThis.hw3Wasm = "{binary}";\n'
+    text = f"(function (define, exports, module) {{\n{scripts}\n}})();\nhw3Wasm = '{binary}';\n"
     write_atomically(build_dir() / "demo" / "runtime.js", lambda file: file.write(text.encode()))
     return len(text)
 
@@ -119,9 +118,10 @@ def _value(node) -> str:
     return ast.unparse(node)
 
 
-def box(name: str) -> HTML:
-    """Return one of BOXES, which `script` brings to life."""
-    return HTML((HERE / BOXES[name]).read_text(encoding="utf-8"))
+def box(name: str, own: bool) -> HTML:
+    """Return the box "photo" or "drawn", for `script`; own: this build's network may answer too."""
+    text = (HERE / f"try_{name}.html").read_text(encoding="utf-8")
+    return HTML(text if own else re.sub('<option value="own">.*?</option>', "", text))
 
 
 def script() -> HTML:

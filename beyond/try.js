@@ -70,16 +70,17 @@ function toGray(data) {
 const cubic = (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0);
 
 // Scale a part of each row of a picture (rows of n gray values) to 48 values, and turn the picture: two calls scale both ways.
-// What lies beside the part has its share in the values at its edges, as in Pillow.
+// What lies beside the part has its share in the values at its edges, as in Pillow; a part may go beyond the picture, whose edge goes on.
 function halfScaled(gray, n, start, length) {
   const rows = gray.length / n, result = new Uint8Array(SIZE * rows), scale = length / SIZE, wide = Math.max(scale, 1);
+  const low = Math.min(0, start), high = Math.max(n, start + length);
   for (let i = 0; i < SIZE; i += 1) {
     const center = start + (i + 0.5) * scale;
-    const from = Math.max(0, Math.floor(center - 2 * wide + 0.5)), to = Math.min(n, Math.floor(center + 2 * wide + 0.5));
+    const from = Math.max(low, Math.floor(center - 2 * wide + 0.5)), to = Math.min(high, Math.floor(center + 2 * wide + 0.5));
     const shares = Array.from({ length: to - from }, (_, j) => cubic(Math.abs(from + j + 0.5 - center) / wide));
     const total = shares.reduce((sum, share) => sum + share);
     for (let row = 0; row < rows; row += 1) {
-      const sum = shares.reduce((all, share, j) => all + share * gray[row * n + from + j], 0);
+      const sum = shares.reduce((all, share, j) => all + share * gray[row * n + np.clip(from + j, 0, n - 1)], 0);
       result[i * rows + row] = np.clip(Math.round(sum / total), 0, 255);
     }
   }
@@ -118,7 +119,7 @@ function draw(t, au, noise) {
   return Uint8Array.from(photograph, (value, i) => np.clip(255 * exposed(value, i) + 0.5, 0, 255));
 }
 
-// What both boxes have: messages, the face that the network gets, and a bar for each emotion. Returns {say, show}.
+// What both boxes have: messages, the face that the network gets, and a bar for each emotion. Returns what fills them.
 function box(root) {
   const told = root.querySelector(".say"), context = root.querySelector(".face").getContext("2d"), image = new ImageData(SIZE, SIZE);
   const bars = hw3.emotions.map((emotion) => {
@@ -127,18 +128,21 @@ function box(root) {
     return [add(add(bar, "span", { className: "track" }), "span", { className: "bar" }), add(bar, "span", { className: "share" })];
   });
   const say = (kind, more = "") => {
-    const text = told.dataset[kind] + more;
+    const text = (told.dataset[kind] ?? "") + more;
     if (told.textContent !== text) told.textContent = text; // said again, it would be read out again
   };
-  let latest = 0;
+  const chosen = root.querySelector("[name=network]");
+  let latest = 0, given, answering; // the face, and the network of the answer that is shown
   const drop = () => { latest += 1; }; // what is still being classified is not wanted any more
+  const prepare = () => network(chosen.value).catch(() => {}); // what is missing is said when it is asked for
   const show = async (gray) => {
-    const mine = (latest += 1);
+    const mine = (latest += 1), name = chosen.value;
+    given = gray;
     for (let i = 0; i < 4 * gray.length; i += 1) image.data[i] = i % 4 < 3 ? gray[i >> 2] : 255;
     context.putImageData(image, 0, 0);
     try {
-      if (!root.dataset.answers) say("load");
-      const classify = await network(root.dataset.network);
+      if (answering !== name) say("load");
+      const classify = await network(name);
       await new Promise(requestAnimationFrame);
       if (mine !== latest) return; // a newer face is waiting
       const began = performance.now(), shares = classify(gray);
@@ -148,41 +152,50 @@ function box(root) {
         share.textContent = `${(100 * shares[i]).toFixed(1)}%`;
       });
       say("likely", words[hw3.emotions[shares.indexOf(Math.max(...shares))]]);
-      root.dataset.answers = mine;
+      [root.dataset.answers, answering] = [mine, name];
     } catch (problem) {
       if (mine === latest) say("broken", problem.message);
     }
   };
+  chosen.addEventListener("input", () => given && show(given));
   say("start");
-  return { say, show, drop };
+  return { say, show, drop, prepare };
 }
 
 function photo(root) {
-  const { say, show, drop } = box(root), sides = root.querySelector(".sides"), canvas = root.querySelector(".picture");
-  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false }), square = root.querySelector(".square");
-  const [x, y, size] = ["x", "y", "size"].map((name) => root.querySelector(`[name=${name}]`));
-  const [begin, stop, input] = [".start", ".stop", "[type=file]"].map((name) => root.querySelector(name));
+  const { say, show, drop, prepare } = box(root);
+  const [sides, answer, canvas, square] = [".sides", ".answer", ".picture", ".square"].map((name) => root.querySelector(name));
+  const [ask, begin, stop, input, size] = [".ask", ".start", ".stop", "[type=file]", "[name=size]"].map((name) => root.querySelector(name));
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+  let at = { x: 0, y: 0, side: 0 }; // the square's middle, which stays in the picture, and its side, in the picture's pixels
   let stream;
 
-  const classify = () => {
-    const side = Math.round((Math.min(canvas.width, canvas.height) * size.value) / 1000);
-    const left = Math.floor(((canvas.width - side) * x.value) / 1000), top = Math.floor(((canvas.height - side) * y.value) / 1000);
-    x.disabled = canvas.width === side; // there is no room to move it
-    y.disabled = canvas.height === side;
-    const part = { left: left / canvas.width, top: top / canvas.height, width: side / canvas.width, height: side / canvas.height };
+  const most = () => Math.min(canvas.width, canvas.height), fit = (side) => np.clip(side, Math.max(1, most() / 10), most());
+  const place = (x, y, side) => {
+    at = { x: np.clip(x, 0, canvas.width), y: np.clip(y, 0, canvas.height), side: fit(side) };
+    const whole = Math.round(at.side), left = Math.floor(at.x - whole / 2), top = Math.floor(at.y - whole / 2);
+    size.value = (1000 * at.side) / most();
+    const part = { left: left / canvas.width, top: top / canvas.height, width: whole / canvas.width, height: whole / canvas.height };
     for (const [name, share] of Object.entries(part)) square.style[name] = `${100 * share}%`;
-    return show(scaled(context.getImageData(0, 0, canvas.width, canvas.height), left, top, side));
+    return answer.hidden ? drop() : show(scaled(context.getImageData(0, 0, canvas.width, canvas.height), left, top, whole));
   };
   const put = (source, width, height, mirrored) => {
     const shrunk = Math.min(1, 1280 / Math.max(width, height)); // enough for a face, and fast
-    const at = [Math.max(1, Math.round(width * shrunk)), Math.max(1, Math.round(height * shrunk))];
-    if (canvas.width !== at[0] || canvas.height !== at[1]) [canvas.width, canvas.height] = at;
-    context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? at[0] : 0, 0);
+    const sized = [Math.max(1, Math.round(width * shrunk)), Math.max(1, Math.round(height * shrunk))];
+    if (canvas.width !== sized[0] || canvas.height !== sized[1]) [canvas.width, canvas.height] = sized;
+    context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? sized[0] : 0, 0);
     context.imageSmoothingQuality = "high";
-    context.clearRect(0, 0, ...at);
-    context.drawImage(source, 0, 0, ...at);
-    sides.hidden = false;
-    return classify();
+    context.clearRect(0, 0, ...sized);
+    context.drawImage(source, 0, 0, ...sized);
+    return place(at.x, at.y, at.side);
+  };
+  const first = (...picture) => { // of a new picture: the square comes first, the middle one, and the network's answer when asked for
+    [sides.hidden, answer.hidden, ask.hidden] = [false, true, false];
+    put(...picture);
+    place(canvas.width / 2, canvas.height / 2, most());
+    say("");
+    prepare();
+    square.focus({ preventScroll: true });
   };
   const end = () => {
     stream?.getTracks().forEach((track) => track.stop());
@@ -196,14 +209,15 @@ function photo(root) {
     const mine = (opened += 1);
     const picture = await createImageBitmap(file).catch(() => null);
     if (mine !== opened) return; // a newer one was chosen meanwhile
-    if (!picture) {
-      sides.hidden = true; // what they show is not of this file
-      drop();
-      say("picture");
-      return;
-    }
-    [x.value, y.value, size.value] = [500, 500, 1000]; // the middle square, all of it
-    await put(picture, picture.width, picture.height, false);
+    if (picture) return first(picture, picture.width, picture.height, false);
+    sides.hidden = true; // what they show is not of this file
+    drop();
+    say("picture");
+  };
+  const take = (files) => {
+    if (!files.length) return; // a word or a link
+    input.files = files;
+    open(files[0]);
   };
   const film = async () => {
     const video = document.createElement("video");
@@ -226,33 +240,55 @@ function photo(root) {
       return;
     }
     [begin.hidden, stop.hidden] = [true, false];
+    first(video, video.videoWidth, video.videoHeight, true); // as in a mirror
     for (const filmed = stream; stream === filmed; await new Promise(requestAnimationFrame)) {
-      await put(video, video.videoWidth, video.videoHeight, true); // as in a mirror
+      await put(video, video.videoWidth, video.videoHeight, true);
     }
+  };
+  const answered = () => {
+    [answer.hidden, ask.hidden] = [false, true]; // from now on it follows the square
+    square.focus({ preventScroll: true });
+    place(at.x, at.y, at.side);
   };
 
   input.addEventListener("change", () => open(input.files[0]));
   root.addEventListener("dragover", (event) => event.preventDefault());
-  root.addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (!event.dataTransfer.files.length) return; // a word or a link
-    input.files = event.dataTransfer.files;
-    open(input.files[0]);
-  });
+  root.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files); });
+  document.addEventListener("paste", (event) => take(event.clipboardData.files));
   begin.addEventListener("click", film);
   stop.addEventListener("click", end);
-  for (const slider of [x, y, size]) slider.addEventListener("input", classify);
-  let held; // where on the square the pointer is
+  ask.addEventListener("click", answered);
+
+  // The square: ten steps of the keys cross the picture, a hundred with Shift.
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }, grows = { "+": 1, "=": 1, "-": -1 };
+  size.addEventListener("input", () => place(at.x, at.y, (most() * size.value) / 1000));
+  square.addEventListener("keydown", (event) => {
+    const [right, low] = moves[event.key] ?? [0, 0], more = grows[event.key] ?? 0, step = event.shiftKey ? 0.01 : 0.1;
+    if (!(right || low || more) || event.ctrlKey || event.metaKey || event.altKey) return; // the browser's
+    event.preventDefault();
+    place(at.x + right * step * canvas.width, at.y + low * step * canvas.height, at.side + 0.1 * more * most());
+  });
+  square.addEventListener("wheel", (event) => {
+    if (document.activeElement !== square) return; // who did not choose the square scrolls the page
+    event.preventDefault();
+    place(at.x, at.y, at.side * 0.999 ** event.deltaY);
+  });
+  canvas.addEventListener("click", (event) => { // beside the square, which goes there
+    place((event.offsetX * canvas.width) / canvas.clientWidth, (event.offsetY * canvas.height) / canvas.clientHeight, at.side);
+    square.focus({ preventScroll: true });
+  });
+  for (const corner of [[-1, -1], [-1, 1], [1, -1], [1, 1]]) add(square, "span", { corner });
+  let held; // where the square was when it was taken, the pointer, and by which corner
   square.addEventListener("pointerdown", (event) => {
     square.setPointerCapture(event.pointerId);
-    held = [event.offsetX, event.offsetY];
+    held = { ...at, left: event.clientX, top: event.clientY, corner: event.target.corner };
   });
   square.addEventListener("pointermove", (event) => {
     if (!square.hasPointerCapture(event.pointerId)) return;
-    const whole = canvas.getBoundingClientRect(), room = [whole.width - square.offsetWidth, whole.height - square.offsetHeight];
-    x.value = (1000 * (event.clientX - whole.left - held[0])) / Math.max(room[0], 1);
-    y.value = (1000 * (event.clientY - whole.top - held[1])) / Math.max(room[1], 1);
-    classify();
+    const scale = canvas.width / canvas.clientWidth, across = (event.clientX - held.left) * scale, down = (event.clientY - held.top) * scale;
+    if (!held.corner) return place(held.x + across, held.y + down, held.side);
+    const [right, low] = held.corner, side = fit(held.side + (right * across + low * down) / 2), half = (side - held.side) / 2;
+    place(held.x + right * half, held.y + low * half, side); // the corner across stays
   });
 }
 

@@ -1,8 +1,6 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1."""
 
 import os
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,21 +8,15 @@ import numpy as np
 import pandas as pd
 
 from hw3 import faces, metrics, recipes, runs, trained, weights
-from hw3.commands import CHANGES, DATA, FRESH, PROFILE, Commands, option, profile
+from hw3.commands import CHANGES, DATA, FRESH, MUCH, PROFILE, Commands, option
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 from hw3.sources.download import download
 from hw3.sources.layouts import resize
 
-MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
-
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; one that moved to another package is answered with one line that names it."""
-    words = sys.argv[1:] if arguments is None else arguments
-    for package, moved in MOVED.items():
-        if words and words[0] in moved:
-            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {shlex.join(words)}")
+    """Run a command."""
     commands().run(arguments)
 
 
@@ -47,7 +39,8 @@ def commands() -> Commands:
     add("--crop", metavar="X,Y,SIZE", help="another square: left, top and side, in pixels")
     add("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
     add("--network", choices=("cnn", "dnn"), help="your own one instead of the recorded CNN")
-    add = made.add(record, DATA, profile("full"), CHANGES).add_argument
+    add = made.add(record, DATA, CHANGES).add_argument
+    add("--profile", default="full", **MUCH)
     add("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
     add("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
@@ -95,11 +88,10 @@ def join_hosts() -> None:
         keras.distribution.initialize()
 
 
-def chosen(options, network: str, seed: int | None = None) -> recipes.Recipe:
+def chosen(options, network: str) -> recipes.Recipe:
     """Return the recipe that the options name."""
-    seed = options.seed if seed is None else seed
-    changes = dict(map(recipes.change, options.set))
-    return recipes.recipe(network, options.profile, options.recipe, seed=seed, **changes)
+    changes = {"seed": options.seed} | dict(map(recipes.change, options.set))
+    return recipes.recipe(network, options.profile, options.recipe, **changes)
 
 
 def report(run: runs.Run) -> None:
@@ -117,11 +109,9 @@ def predict(options) -> None:
         problem = "--recipe, --profile, --seed and --set name a network of your own"
         raise ValueError(f"{problem}: add --network cnn or --network dnn")
     pictures = [f for f in options.files if Path(f).suffix.lower() not in (".csv", ".gz", ".zip")]
-    if pictures and (options.output or len(pictures) < len(options.files)):
-        raise FacesError("name either pictures, or one test.csv with -o result.csv")
-    if not pictures and (len(options.files) > 1 or not options.output or options.crop):
-        todo = "name one test.csv, no --crop, and where the submission goes: -o result.csv"
-        raise FacesError(f"{options.files[0]}: {todo}")
+    table = not pictures and len(options.files) == 1 and options.output and not options.crop
+    if not table and (options.output or pictures != options.files):
+        raise FacesError("name either pictures, or one test.csv with -o result.csv and no --crop")
     if options.output and not replaceable(Path(options.output)):
         raise FacesError(f"{options.output}: the submission would replace it; name a new file")
     if pictures:
@@ -163,20 +153,23 @@ def write_submission(path: str, ids: list[str], labels: np.ndarray) -> None:
 
 
 def record(options) -> None:
-    """Train on FER2013 what is not trained yet, and keep the runs under results/fer2013/."""
+    """Train what is not trained yet, on FER2013, drawn-cnn on drawn faces, and keep the runs."""
     join_hosts()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(build_dir() / "jax"))  # for later seeds
     first, seeds = options.first, range(options.first, options.seeds)
     if not 0 <= first < options.seeds <= first + 1000:
         must = "--first must be at least 0, and --seeds larger, by 1000 at most"
         raise ValueError(f"--first {first} --seeds {options.seeds}: {must}")
-    options.recipe, _, network = options.name.rpartition("-")
-    wanted = [chosen(options, network, seed) for seed in seeds]
+    options.seed, (options.recipe, _, network) = first, options.name.rpartition("-")
+    wanted = [replace(chosen(options, network), seed=seed) for seed in seeds]
     if not wanted[0].tests:
         todo = "take profile cpu or full, and no --set tests=False"
         raise ValueError(f"{options.name} without the tests is not recorded: {todo}")
-    data = faces.find(options.data)
-    runs.check_recordable(data)
+    if options.name == runs.DRAWN_CNN:
+        data = faces.drawn()
+    else:
+        data = faces.find(options.data)
+        runs.check_recordable(data)
     alike = [r for r in runs.recorded(options.name) if replace(r.recipe, seed=first) == wanted[0]]
     best = min((runs.rank(r) for r in alike if r.recipe.seed not in seeds), default=(1, 0))
     for recipe in wanted:  # one by one, so that nothing is lost where a later one is broken off
@@ -184,12 +177,14 @@ def record(options) -> None:
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-        if options.name == runs.SHOWN_CNN and runs.rank(run) < best:
+        if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and runs.rank(run) < best:
             best = runs.rank(run)
             keep_weights(run, data)
     for run in runs.recorded(options.name):
         if replace(run.recipe, seed=first) != wanted[0]:
-            problem = f"results/fer2013/{runs.slug(run)} comes from another recipe"
+            problem = (
+                f"{folder.parent.relative_to(ROOT)}/{runs.slug(run)} comes from another recipe"
+            )
             print(f"{problem}: remove it, or record this seed too")
 
 
@@ -203,14 +198,14 @@ def keep_weights(run: runs.Run, data: faces.Faces) -> None:
     for name, network in (("hits", model), ("hits in one byte", weights.rounded(model))):
         predicted = train.predict(network, public.images).argmax(1)
         about[name] = int((predicted == public.labels).sum())
-    weights.save_small(model, about)
+    weights.save_small(model, about, run.recipe.name == "drawn")
     hits = f"{about['hits']:,} of {len(public):,} right, in one byte {about['hits in one byte']:,}"
     print(f"weights of seed {run.recipe.seed}: PublicTest {hits}")
 
 
 def results(options) -> None:
     """List the recorded runs and how each was made: what it reached, when, on what, the command."""
-    for name in runs.recorded_names():
+    for name in [*runs.recorded_names(), runs.DRAWN_CNN]:
         for run in runs.recorded(name):
             software = f"Keras {run.versions['keras']} on {list(run.versions)[2]}"
             print(f"\n{runs.slug(run)}, {run.date[:10]}, {software}")
@@ -219,7 +214,8 @@ def results(options) -> None:
                 print(f"note: {run.note}")
             backend = "KERAS_BACKEND=jax " if "jax" in run.versions else ""
             seed, size = run.recipe.seed, f"--profile {run.recipe.profile}"
-            seeds = f"--first {seed} --seeds {seed + 1} --data fer2013.csv"
+            seeds = f"--first {seed} --seeds {seed + 1}"
+            seeds += " --data fer2013.csv" * (name != runs.DRAWN_CNN)
             sets = "".join(f" --set {k}={value}" for k, (value, _) in runs.changes(run).items())
             print(f"made by: {backend}python -m hw3 record {name} {size} {seeds}{sets}")
 

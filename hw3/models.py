@@ -16,26 +16,26 @@ SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
 CNN_HEAD = (512, 256)
-DNN_WIDTHS = (
-    *(1024, 1024, 1024, 512, 512, 512, 512, 256, 256, 128, 128),
-    *(64, 64, 32, 32, 32, 16, 16, 16, 8, 8, 8),
-)
+DNN_WIDTHS = np.repeat([1024, 512, 256, 128, 64, 32, 16, 8], [3, 4, 2, 2, 2, 3, 3, 3]).tolist()
 RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1
 
 
-def cnn() -> keras.Model:
-    """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable."""
+def cnn(part: int = 1) -> keras.Model:
+    """Return the convolutional network: 6,040,327 parameters, 6,036,871 of them trainable.
+
+    part: how many times fewer filters and units each layer has, as in "narrow"; a divisor of 64.
+    """
     stack = [keras.Input((SIDE, SIDE, 1))]
     for block, (filters, depth) in enumerate(CNN_BLOCKS, 1):
         for i in range(1, depth + 1):
-            stack.append(layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{i}"))
+            stack.append(layers.Conv2D(filters // part, 3, padding="same", name=f"conv{block}_{i}"))
             stack.append(BatchNormalization(name=f"norm{block}_{i}"))
             stack.append(layers.LeakyReLU(SLOPE, name=f"relu{block}_{i}"))
         stack.append(MaxPooling2D(2, strides=2, padding="same", name=f"pool{block}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop{block}"))
     stack.append(layers.Flatten(name="flatten"))
     for i, width in enumerate(CNN_HEAD, 1):
-        stack.append(layers.Dense(width, name=f"dense{i}"))
+        stack.append(layers.Dense(width // part, name=f"dense{i}"))
         stack.append(BatchNormalization(name=f"norm_d{i}"))
         stack.append(layers.LeakyReLU(SLOPE, name=f"relu_d{i}"))
         stack.append(layers.Dropout(DROPOUT, name=f"drop_d{i}"))
@@ -63,22 +63,19 @@ def residual_dnn() -> keras.Model:
     # each face: mean 0, variance 1
     x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
-    for i in range(1, RESIDUAL_BLOCKS + 1):
+    widths = *[RESIDUAL_WIDTH] * RESIDUAL_BLOCKS, RESIDUAL_HEAD, N_CLASSES
+    for i, width in enumerate(widths, 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
         y = layers.LeakyReLU(SLOPE, name=f"relu{i}")(y)
         y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
-        y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
-        x = layers.Add(name=f"add{i}")([x, y])
-    for i, width in enumerate((RESIDUAL_HEAD, N_CLASSES), RESIDUAL_BLOCKS + 1):
-        x = layers.BatchNormalization(name=f"norm{i}")(x)
-        x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
-        x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
-        x = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(x)
+        y = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(y)
+        x = layers.Add(name=f"add{i}")([x, y]) if i <= RESIDUAL_BLOCKS else y
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 
 # by network and architecture
-NETWORKS = {"cnn": {"original": cnn}, "dnn": {"original": dnn, "residual": residual_dnn}}
+NETWORKS = {"cnn": {"original": cnn, "narrow": lambda: cnn(4)}}
+NETWORKS |= {"dnn": {"original": dnn, "residual": residual_dnn}}
 
 
 class BatchNormalization(layers.BatchNormalization):

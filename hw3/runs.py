@@ -5,7 +5,8 @@ A finished run is a folder `_build/runs/<network>-<profile>-<key>/`:
     history.csv        a row an epoch: accuracy and loss, val_ ones on the held-out images
     predictions.npz    of each part: steps from row to row, true labels, probabilities; no pickles
     model.weights.h5   the trained weights
-A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and without weights.
+A recorded one is `results/fer2013/<recipe>-<network>[-seed<n>]/`, rounded and without weights;
+those on drawn faces, which say nothing of people, are in `results/drawn/`.
 """
 
 import json
@@ -27,7 +28,9 @@ from hw3.sources.fer2013 import FINGERPRINT
 SOURCES = ("backend.py", "machine.py", "models.py", "train.py")
 SOURCES += ("sources/fer2013.py", "sources/images.py")
 RECORDED = ROOT / "results" / "fer2013"
+DRAWN = ROOT / "results" / "drawn"
 SHOWN_CNN, SHOWN_DNN = "modern-cnn", "modern-dnn"  # the recorded runs that pages show
+DRAWN_CNN = "drawn-cnn"  # and of the drawn faces
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,9 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        r = self.recipe  # one text, so that it is translated as one
-        return (
-            f"{self.data}, recipe {r.name}, profile {r.profile}, "
-            f"{self.trained_on:,} images x {r.epochs} epochs, {self.device}"
-        )
+        r, images = self.recipe, f"{self.trained_on:,} images"  # one text is translated as one
+        how = f"recipe {r.name}, profile {r.profile}, {images} x {r.epochs} epochs"
+        return f"{self.data}, {how}, {self.device}"
 
 
 def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:
@@ -144,7 +145,7 @@ def load(folder: Path) -> Run:
                 about["predictions"][part] = (rows, saved[f"{part}/labels"], p)
         return Run(**about)
     except Exception as error:
-        todo = ": take it anew from git" if folder.parent == RECORDED else ""
+        todo = ": take it anew from git" if folder.parent in (RECORDED, DRAWN) else ""
         raise ValueError(f"the run in {folder.name} is damaged: {error}{todo}") from error
 
 
@@ -152,7 +153,7 @@ def unfinished(since: float) -> list[str]:
     """Return how far each training is saved that began after a time: "cnn-full up to epoch 9"."""
     begun = [p for p in (build_dir() / "runs").glob("*.lock") if p.stat().st_mtime >= since]
     saved = filter(Path.exists, (path.with_suffix(".checkpoint.npz") for path in begun))
-    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['seconds'])}" for p in saved]
+    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['history'])}" for p in saved]
 
 
 def slug(run: Run) -> str:
@@ -175,7 +176,7 @@ def tried(name: str) -> bool:
 
 
 def record(run: Run) -> Path:
-    """Save a run under results/fer2013/, in place of an earlier one; return the folder.
+    """Save a run under results/, in place of an earlier one; return the folder.
 
     PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
     room, of what was tried, and of "fast", only the predicted label is kept, as probability 1.
@@ -190,8 +191,9 @@ def record(run: Run) -> Path:
     history = {k: [float(f"{v:.6g}") for v in values] for k, values in run.history.items()}
     seconds = [round(s, 3) for s in run.epoch_seconds]
     run = replace(run, predictions=parts, history=history, epoch_seconds=seconds)
-    save(run, RECORDED / slug(run), precision=np.float16)
-    return RECORDED / slug(run)
+    folder = (DRAWN if run.recipe.name == "drawn" else RECORDED) / slug(run)
+    save(run, folder, precision=np.float16)
+    return folder
 
 
 def rank(run: Run) -> tuple[int, int]:
@@ -201,12 +203,13 @@ def rank(run: Run) -> tuple[int, int]:
 
 def recorded(name: str) -> list[Run]:
     """Return the recorded runs called name, such as SHOWN_CNN, the first by `rank` first; or []."""
-    known = [load(path.parent) for path in RECORDED.glob(f"{name}*/run.json")]
+    place = DRAWN if name == DRAWN_CNN else RECORDED
+    known = [load(path.parent) for path in place.glob(f"{name}*/run.json")]
     return sorted((r for r in known if f"{r.recipe.name}-{r.network}" == name), key=rank)
 
 
 def recorded_names() -> list[str]:
-    """Return the names of all recorded runs without their seeds, sorted."""
+    """Return the names of all runs recorded on FER2013 without their seeds, sorted."""
     return sorted({p.parent.name.partition("-seed")[0] for p in RECORDED.glob("[!.]*/run.json")})
 
 

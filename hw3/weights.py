@@ -1,4 +1,6 @@
-"""Trained networks from disk: of own runs, and the best SHOWN_CNN at one byte a weight, SMALL."""
+"""Trained networks from disk: of own runs, and at one byte a weight the best of the recorded CNNs:
+SMALL of SHOWN_CNN, SMALL_DRAWN of DRAWN_CNN.
+"""
 
 import json
 
@@ -6,9 +8,9 @@ import numpy as np
 
 from hw3.disk import write_atomically
 from hw3.recipes import Recipe
-from hw3.runs import RECORDED, SHOWN_CNN, load, run_folder
+from hw3.runs import DRAWN, DRAWN_CNN, RECORDED, SHOWN_CNN, load, run_folder
 
-SMALL = RECORDED / "cnn.npz"
+SMALL, SMALL_DRAWN = RECORDED / "cnn.npz", DRAWN / "cnn.npz"
 
 
 def load_model(network: str, faces, recipe: Recipe):
@@ -34,25 +36,32 @@ def one_byte(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def rounded(model):
     """Return a Keras model like this one with its kernels rounded to one byte, as pages have it."""
-    small = _build(model.name, "original")
+    from hw3.backend import keras
+
+    small = keras.models.clone_model(model)
     small.set_weights([np.multiply(*one_byte(w)) if w.ndim > 1 else w for w in model.get_weights()])
     return small
 
 
-def save_small(model, about: dict) -> None:
-    """Write a model's kernels as `one_byte`, its vectors as float32 and about, which is JSON."""
+def save_small(model, about: dict, drawn=False) -> None:
+    """Write a model's kernels as `one_byte`, its vectors as float32 and about, which is JSON.
+
+    drawn: it is the CNN of the drawn faces, here and below.
+    """
     arrays = {"about": np.array(json.dumps(about))}
     for i, w in enumerate(model.get_weights()):
         if w.ndim > 1:
             arrays[f"q{i}"], arrays[f"s{i}"] = one_byte(w)
         else:
             arrays[f"w{i}"] = w
-    write_atomically(SMALL, lambda file: np.savez_compressed(file, **arrays))
+    write_atomically(
+        SMALL_DRAWN if drawn else SMALL, lambda file: np.savez_compressed(file, **arrays)
+    )
 
 
-def load_small():
+def load_small(drawn=False):
     """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`."""
-    about, saved = _small()
+    about, saved = _small(drawn)
     model, arrays = _build("cnn", about["architecture"]), []
     for i in range(len(model.get_weights())):
         whole = f"w{i}" in saved
@@ -61,19 +70,20 @@ def load_small():
     return model, about
 
 
-def about_small() -> dict:
+def about_small(drawn=False) -> dict:
     """Return what is said about the recorded CNN, without Keras. Raises as `load_small`."""
-    return _small()[0]
+    return _small(drawn)[0]
 
 
-def _small() -> tuple[dict, dict[str, np.ndarray]]:
+def _small(drawn: bool) -> tuple[dict, dict[str, np.ndarray]]:
     """Return what is said about the recorded weights, and the arrays."""
-    place = f"results/fer2013/{SMALL.name}"
-    if not SMALL.exists():
-        todo = f"first run python -m hw3 record {SHOWN_CNN}"
+    path, run = (SMALL_DRAWN, DRAWN_CNN) if drawn else (SMALL, SHOWN_CNN)
+    place = f"results/{'drawn' if drawn else 'fer2013'}/{path.name}"
+    if not path.exists():
+        todo = f"first run python -m hw3 record {run}"
         raise FileNotFoundError(f"no recorded weights at {place}: {todo}")
     try:
-        with np.load(SMALL, allow_pickle=False) as saved:
+        with np.load(path, allow_pickle=False) as saved:
             return json.loads(str(saved["about"])), dict(saved)
     except Exception as error:
         problem = f"the weights in {place} are damaged: {error}"

@@ -32,11 +32,13 @@ GROUPS = (*([name] for name in chapters.HOMEWORK), chapters.BEYOND, [chapters.FR
 RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
 AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
 # What a chapter leaves in the build's demo/: without it, it runs again.
-BESIDE = {"try": ("runtime.js", "recorded.js")}
+BESIDE = {"try": ("runtime.js", "recorded.js", "drawn.js", "own.js")}
+PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
 EDITIONS = ("", CHINESE)
 SPHINX = ("jupyter_book.sphinx", "myst_nb.sphinx_ext")  # they take seconds to import
-SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
+SOURCES = "book/references.bib"
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", SOURCES)
 
 
 def build(
@@ -147,6 +149,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     notebook = nbformat.read(failed, as_version=4)
     told = {"values": values.keep(notebook, chapter.name)}
     told |= page_head(notebook, parameters["PROFILE"], data)
+    check_figures(notebook, chapter.name, numbers)
     notebook.metadata["hw3"] = {"key": key, **told}
     tidy(notebook, parameters["DATA"])
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
@@ -170,6 +173,18 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
                 head["own"]["data"] = [data]
             return head
     return {}
+
+
+def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
+    """Raise BuildError where a figure has no alternative text; numbers are of cells, by id."""
+    for cell in notebook.cells:
+        for out in (out for out in cell.get("outputs", ()) if "data" in out):
+            pictures = [kind for kind in out.data if kind.startswith("image/")]
+            plain = PLOTLY in out.data and "aria-label" not in out.data.get("text/html", "")
+            if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
+                use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
+                where = f"book/{name}, cell {numbers[cell.id]}"
+                raise BuildError(f"hw3: {where}: a figure without alternative text: use {use}")
 
 
 def tidy(notebook, data: str | None) -> None:
@@ -263,9 +278,8 @@ def frames(executed: list[Path]) -> tuple[str, str]:
     """
     cells = [cell for path in executed for cell in json.loads(path.read_text())["cells"]]
     headings = [re.findall("^#.*", "".join(c["source"]), re.MULTILINE) for c in cells]
-    beside = [path for path in (ROOT / "book").iterdir() if path.suffix in (".bib", ".md")]
     networks = (build_dir() / "demo").glob("*.js")  # the executed chapters hold none
-    files = [*(ROOT / name for name in SETTINGS), *sorted(beside), *sorted(networks)]
+    files = [*(ROOT / name for name in SETTINGS), *sorted(networks)]
     english = [path.read_bytes() for path in files] + [json.dumps(headings).encode()]
     english += chapters.decides("from press.page import setup")
     chinese = [
@@ -303,7 +317,7 @@ def write_source(
     settings = {"_config.yml": config, "_toc.yml": toc}
     files = {name: yaml.safe_dump(value).encode() for name, value in settings.items()}
     place = f"locale/{translate.CATALOG.stem}/LC_MESSAGES/book.po"  # where Sphinx looks
-    files[place] = translate.CATALOG.read_bytes()
+    files |= {place: translate.CATALOG.read_bytes(), SOURCES: (ROOT / SOURCES).read_bytes()}
     files |= {f"book/{path.name}": path.read_bytes() for path in executed}
     source = build_dir() / name
     for file, content in files.items():

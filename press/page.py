@@ -12,13 +12,14 @@ from pathlib import Path
 from docutils import nodes
 
 from hw3.disk import ROOT, build_dir
-from press import values
+from press import chapters, values
 
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one
 # script and its fonts.
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
+NUMBER = re.compile(r'<span class="label">.*?(?=<p>)', re.DOTALL)  # of a source: cited by name
 # What the demo's page may load and connect to: files beside it, and what its scripts make
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "
@@ -35,6 +36,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.add_js_file(None, body=SCRIPT)
     app.connect("doctree-read", add_head)
+    app.connect("doctree-read", number_equations)
     app.connect("html-page-context", fit_page)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when extensions copied their files
@@ -57,6 +59,16 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
+def number_equations(app, doctree) -> None:
+    """Number the labeled equations of the homework by chapter: (4.1) is the first of chapter 4."""
+    labels = app.env.get_domain("math").equations
+    name = Path(app.env.docname).name
+    for equation in doctree.findall(nodes.math_block):
+        if name in chapters.HOMEWORK and equation.get("label"):
+            equation["number"] = f"{chapters.HOMEWORK.index(name) + 1}.{equation['number']}"
+            labels[equation["label"]] = app.env.docname, equation["number"]
+
+
 def add_head(app, doctree) -> None:
     """Put the head under the title of a page that was made from an executed chapter."""
     about = values.about(app.env)
@@ -64,11 +76,13 @@ def add_head(app, doctree) -> None:
         title = next(doctree.findall(nodes.title))
         # as written: the one that was executed may name this machine's faces
         file = ROOT / f"{app.env.docname}.ipynb"
-        line = nodes.raw("", head(about, file.name, file.read_bytes()), format="html")
+        space = "" if app.config.language.startswith("zh") else " "  # 。 has one of its own
+        line = head(about, file.name, file.read_bytes(), space)
+        line = nodes.raw("", line, format="html")
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def head(about: dict, file: str, notebook: bytes = b"") -> str:
+def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> str:
     """Return the HTML of the line that says which runs a page shows, and how to open its chapter.
 
     about is as of show.head. The name of the file saves the notebook, which stands whole in the
@@ -82,14 +96,15 @@ def head(about: dict, file: str, notebook: bytes = b"") -> str:
             words["date"] = " / ".join(dict.fromkeys((runs["date"][0], runs["date"][-1])))
             text = "{data}, profile {profile}, {device}, {date}.".format(**words)
             texts.append(f"{name}: {text}")
-    if texts:
+    if about.get("recorded", {}).get("data"):  # where there are none, no accuracy is shown
         texts.append("Brackets hold 95% intervals.")
-    line = "".join(f"<span>{html.escape(text)}</span> " for text in texts)
-    saved = f"<code>{file}</code>"
+    line = "".join(f"<span>{html.escape(text)}</span>{space}" for text in texts)
+    saved = f'<code class="literal">{file}</code>'
     if notebook:
         data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
         saved = f'<a download="{file}" href="{data}">{saved}</a>'
-    line += f"Open in JupyterLab: run <code>make lab</code>, then choose {saved} there."
+    line += 'Open in JupyterLab: run <code class="literal">make lab</code>, then choose '
+    line += f"{saved} there."
     return f'<p class="hw3-head">{line}</p>'
 
 
@@ -115,10 +130,9 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
         s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()
     ]
     # plotly's script once: run again, it would cut figures off from clicks
-    before, figure, after = context.get("body", "").partition(FIGURE)
-    if figure:
-        script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
-        context["body"] = before + script + figure + after
+    script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
+    body = NUMBER.sub("", context.get("body", ""))
+    context["body"] = body.replace(FIGURE, script + FIGURE, 1)
     # This page looks at the reader's picture: the browser keeps it from opening any connection.
     if Path(pagename).name == "try":
         policy = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">'

@@ -10,7 +10,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, read_po, write_po
@@ -26,9 +26,10 @@ NUMBER = re.compile(r"(?<![\w.%])[+-]?\d+(?:[.,]\d+)*%?(?!\w)")
 # What stands between the parts of a text, in English and in Chinese; nothing within [...] does.
 JOINTS = {r"(?<=[.?!]) (?=\S)": "", r"\.$": "。", "; ": "；", ": ": "：", ", ": "、", " → ": " → "}
 JOINTS |= {" / ": " / ", " – ": "–", "(?<=[a-z])/(?=[A-Z])": "／", r" (?=\(?\d\S*$)": " "}
+JOINTS |= {"(?<=^recipe) |(?<=^profile) ": " "}
 # A word to translate stands alone and is no name such as CNN, conv1 or n, no formula, no code.
 WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
-NAME = re.compile(r"(\{\w+\})?`[^`]*`|\$[^$]*\$|%\d+")
+NAME = re.compile(r"(\{[\w:]+\})?`[^`]*`|\$[^$]*\$|%\d+")
 # In HTML: texts, what is read out, and messages for scripts. Of plotly's JSON: words, no options.
 IN_HTML = r"(?s)<(script|style|code|pre)\b.*?</\1|<!--.*?--(?=>)|>\s*([^<>]+?)(?=\s*<)"
 IN_HTML += (
@@ -54,8 +55,7 @@ def translate(text: str, catalog: dict[str, str], asked: list[str]) -> str:
         return text
     text = " ".join(text.split())
     numbers = {f"%{i}": number for i, number in enumerate(NUMBER.findall(text), 1)}
-    places = iter(numbers)
-    key = text if text in catalog else NUMBER.sub(lambda _: next(places), text)
+    key = text if text in catalog else reduce(lambda k, p: NUMBER.sub(p, k, 1), numbers, text)
     for joint, chinese in JOINTS.items() if key not in catalog else ():
         parts = re.split(rf"{joint}(?![^[\]]*\])", text)
         if len(parts) > 1:

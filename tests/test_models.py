@@ -29,6 +29,16 @@ def test_cnn_parameters_layer_by_layer():
     assert found == original.CNN_LAYERS
 
 
+def test_narrow_cnn_has_a_quarter_of_the_filters_and_units():
+    sizes = [
+        [w.shape[-1] for w in build().trainable_weights if w.ndim > 1]
+        for build in models.NETWORKS["cnn"].values()
+    ]
+    assert len(sizes) == 2
+    assert [4 * size for size in sizes[1][:-1]] == sizes[0][:-1]
+    assert sizes[1][-1] == 7
+
+
 def test_residual_dnn_is_dense_of_the_same_size_and_normalizes_each_face():
     model = models.residual_dnn()
     assert model.count_params() == pytest.approx(original.PARAMETERS["dnn"], rel=0.01)

@@ -15,11 +15,13 @@ from unittest.mock import DEFAULT, Mock
 import numpy as np
 import pytest
 
-from hw3 import faces, machine, models, runs, show, train, weights
+from hw3 import faces, machine, metrics, models, runs, show, train, weights
 from hw3.recipes import Recipe
 from hw3.runs import Run
 
-FOLDERS = sorted(p.parent for p in runs.RECORDED.glob("*/run.json"))
+FOLDERS, DRAWN_FOLDERS = (
+    sorted(p.parent for p in place.glob("*/run.json")) for place in (runs.RECORDED, runs.DRAWN)
+)
 
 
 def made_up(probabilities, seed=0, data="FER2013"):
@@ -47,9 +49,10 @@ def made_up(probabilities, seed=0, data="FER2013"):
 
 def test_there_are_recorded_runs():
     assert FOLDERS
+    assert [folder.name for folder in DRAWN_FOLDERS] == ["drawn-cnn"]
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+@pytest.mark.parametrize("folder", FOLDERS + DRAWN_FOLDERS, ids=lambda p: p.name)
 def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
     about, run = json.loads((folder / "run.json").read_text()), runs.load(folder)
     assert folder.name == runs.slug(run)
@@ -61,7 +64,7 @@ def test_every_recorded_accuracy_follows_from_the_recorded_predictions(folder):
         np.testing.assert_allclose(p.sum(1), 1, atol=0.01)
         assert len(set(rows)) == len(rows)
         if part != "held-out":
-            assert len(rows) == 3589
+            assert len(rows) == (1000 if folder in DRAWN_FOLDERS else 3589)
     assert run.fingerprint
     assert len(run.epoch_seconds) == run.recipe.epochs == len(run.history["val_accuracy"])
     assert run.seconds == pytest.approx(sum(run.epoch_seconds), abs=0.0005 * run.recipe.epochs), (
@@ -94,9 +97,9 @@ def test_all_seeds_of_a_recorded_run_follow_one_recipe():
 
 
 def test_recorded_runs_are_small_and_hold_no_pictures():
-    files = [p for p in runs.RECORDED.rglob("*") if p.is_file()]
+    files = [p for of in (runs.RECORDED, runs.DRAWN) for p in of.rglob("*") if p.is_file()]
     assert {p.name for p in files} <= {"run.json", "history.csv", "predictions.npz", "cnn.npz"}
-    assert sum(p.stat().st_size for p in files if p != weights.SMALL) < 3e6
+    assert sum(p.stat().st_size for p in files if p.name != "cnn.npz") < 3e6
     for path in (p for p in files if p.name == "predictions.npz"):
         with np.load(path, allow_pickle=False) as saved:
             assert all(a.shape[1:] in ((), (7,)) for a in saved.values()), (
@@ -126,6 +129,27 @@ def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
     model, about = weights.load_small()
     assert model.count_params() == 6_040_327
     assert about["hits"] - about["hits in one byte"] <= 0.003 * about["n"]
+
+
+def test_nine_in_ten_drawn_faces_are_read_right_by_the_recorded_weights():
+    """They are of the recorded run, on the faces that anyone can draw again."""
+    (run,), (model, about) = runs.recorded(runs.DRAWN_CNN), weights.load_small(drawn=True)
+    assert (run.data, run.recipe.name, about["label"]) == ("drawn faces", "drawn", run.label())
+    assert weights.SMALL_DRAWN.stat().st_size < 5e5
+    assert model.count_params() < 4e5
+    for part in ("held-out", "PublicTest", "PrivateTest"):
+        assert metrics.accuracy(run, part).low > 0.9, part
+    assert (about["hits"], about["n"]) == run.hits(about["part"])
+    assert metrics.proportion(about["hits in one byte"], about["n"]).low > 0.9
+    found = faces.drawn()
+    rows, labels, p = run.predictions["PublicTest"]
+    assert np.array_equal(rows, np.flatnonzero(found.part == faces.PUBLIC))
+    assert np.array_equal(labels, found.labels[rows])
+    said = train.predict(model, found.images[rows[:200]])
+    np.testing.assert_allclose(said, p[:200], rtol=0, atol=0.1)
+    learned, held = train.split(found, run.recipe)
+    assert (len(learned), len(held)) == (run.trained_on, run.hits()[1])
+    assert not np.isin(rows, learned).any()
 
 
 def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):

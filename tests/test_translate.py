@@ -33,7 +33,8 @@ CATALOG = {
     "Before": "之前",
     "After.": "之後。",
     "It stands.": "成立。",
-    "recipe modern": "配方 modern",
+    "recipe": "配方",
+    "profile": "設定",
     "%1 (%2 to %3)": "%1（%2 至 %3）",
     "7 images": "七張影像",
     "%1 images": "%1 張影像",
@@ -73,7 +74,7 @@ def chinese(english, catalog=CATALOG):
         ("53.7, 53.6", "53.7, 53.6"),  # numbers stay
         ("Sad/Happy", "難過／高興"),
         ("1.5% (1.0% to 2.0%)", "1.5%（1.0% 至 2.0%）"),
-        ("recipe modern, profile cpu / full", "配方 modern、profile cpu / full"),
+        ("recipe modern, profile cpu / full", "配方 modern、設定 cpu / full"),
         ("%{y} at epoch %{x}", "第 %{x} 個 epoch 為 %{y}"),  # plotly's numbers are no numbers yet
         ("CPU Intel(R) Xeon(R) Processor @ 2.20GHz", "CPU Intel(R) Xeon(R) Processor @ 2.20GHz"),
         ("FER2013", "FER2013"),
@@ -227,13 +228,13 @@ def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
 
 def test_the_head_of_a_page_is_translated():
     own = {name: ["x"] for name in ("data", "profile", "device", "date")}
-    line = page.head({"recorded": {name: [] for name in own}, "own": own}, "cnn.ipynb")
-    words = {"This build": "本次建置", "profile x": "設定 x", "there.": "即可。"}
+    line = page.head({"recorded": own, "own": own}, "cnn.ipynb")
+    words = {"Recorded": "存檔", "This build": "本次建置", "profile": "設定", "there.": "即可。"}
     words |= {"Brackets hold %1 intervals.": "方括號：%1。", ", then choose": "，再點選"}
     words |= {"Open in JupyterLab: run": "在 JupyterLab 中：執行"}
     made = BeautifulSoup(translate_html(line, lambda text: chinese(text, words)[0]), "html.parser")
     assert made.text == (
-        "本次建置：x、設定 x、x、x。 方括號：95%。 "
+        "存檔：x、設定 x、x、x。 本次建置：x、設定 x、x、x。 方括號：95%。 "
         "在 JupyterLab 中：執行 make lab，再點選 cnn.ipynb 即可。"
     )
     assert [code.text for code in made("code")] == ["make lab", "cnn.ipynb"]
