@@ -18,10 +18,9 @@ import numpy as np
 import pandas as pd
 
 from beyond import audit
-from hw3 import complexity, metrics, original, pca, runs, trained
+from hw3 import complexity, metrics, original, pca, recipes, runs, trained
 from hw3.faces import ANGRY, COUNTS, DISGUST, FEAR, HAPPY, N_CLASSES, NEUTRAL, SAD
 from hw3.metrics import Interval
-from hw3.recipes import recipe
 from hw3.runs import Run
 
 MARGIN = 0.05  # a network overfits if it is right so much more often in training than elsewhere
@@ -61,9 +60,9 @@ def with_new(run: Run) -> Run:
 
 def own_evidence(faces, profile: str) -> Evidence:
     """Return the reader's own runs on their held-out faces; what is not on disk is trained."""
-    recipes = [recipe("dnn", profile, loss=loss) for loss in ("stable", "clipped")]
-    dnns = [trained.obtain("dnn", faces, each) for each in recipes]
-    cnn = trained.obtain("cnn", faces, recipe("cnn", profile))
+    by_loss = [recipes.own("dnn", profile, loss=loss) for loss in ("stable", "clipped")]
+    dnns = [trained.obtain("dnn", faces, each) for each in by_loss]
+    cnn = trained.obtain("cnn", faces, recipes.own("cnn", profile))
     by_loss = dict(zip(LOSSES, dnns, strict=True))
     return Evidence(cnn, dnns[0], cnn, by_loss, "held-out", "held-out", "held-out")
 

@@ -150,15 +150,15 @@ def offer(pdf: Path, html: Path) -> None:
         path.write_text(page, encoding="utf-8")
 
 
-def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
+def build(profile: str = "quick", data: str | None = None, fresh: bool = False, changes=()) -> Path:
     """Build the book, print it, and return the path of the PDF.
 
     Raises BuildError or FacesError with one clear last line.
     """
     chromium()  # its lack is said before the chapters run
-    book.build(profile, data, fresh)
+    book.build(profile, data, fresh, None, changes)
     images = faces.find(data)
-    run = runs.load(runs.run_folder("cnn", images, recipes.recipe("cnn", profile)))
+    run = runs.load(runs.run_folder("cnn", images, recipes.own("cnn", profile)))
     facts = {"data": f"{images.name}, n = {len(images):,}", "profile": profile}
     facts |= {"trained on": run.device, "printed on": date.today().isoformat()}
     target, config = build_dir() / "report.pdf", chapters.read_settings("_config.yml")

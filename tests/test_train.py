@@ -1,5 +1,6 @@
 """Training: what is held out, what decides a run, that it is reused, repeatable and resumable."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -520,6 +521,17 @@ def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(
     said = capsys.readouterr().err
     assert "run.checkpoint.npz is damaged" in said
     assert said.count("\n") == 1
+
+
+@dataclass(frozen=True)
+class Newer(Recipe):
+    clipnorm: float = 0.0  # a field of a later version, which is off
+
+
+def test_a_new_field_changes_a_key_only_where_it_is_on():
+    key = functools.partial(runs.key, "cnn", "faces", versions={})
+    assert key(recipe=Newer(epochs=5)) == key(recipe=Recipe(epochs=5))
+    assert key(recipe=Newer(epochs=5, clipnorm=1.0)) != key(recipe=Newer(epochs=5))
 
 
 def test_key_changes_with_all_that_decides_a_result(few):

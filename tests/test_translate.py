@@ -322,46 +322,6 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
     )
 
 
-def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
-    tmp_path, monkeypatch
-):
-    for part in ("hw3", "beyond", "press", "book"):
-        shutil.copytree(
-            disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    (tmp_path / "results").mkdir()
-    for name in build.SETTINGS:
-        shutil.copyfile(disk.ROOT / name, tmp_path / name)
-    builds = []
-
-    def jupyter_book(source, output, builder):
-        builds.append(source.name)
-        place = disk.build_dir() / "html" if source.name == "source" else tmp_path / "made"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "index.html").write_text("page")
-        return place
-
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    monkeypatch.setattr(chapters, "ROOT", tmp_path)
-    monkeypatch.setattr(build, "jupyter_book", jupyter_book)
-    monkeypatch.setattr(translate, "check", lambda catalog: ({}, {}))
-    for name, expected in {
-        "book/locale/zh_TW.po": ["source", "source-zh"], "press/translate.py": ["source-zh"],
-        "press/page.css": ["source-zh"], "README.md": ["source", "source-zh"],
-    }.items():  # fmt: skip
-        builds.clear()
-        for _ in range(2):
-            build.build_page([])
-            build.build_chinese([])
-        assert builds == expected, f"before {name} changes"
-        with open(tmp_path / name, "a", encoding="utf-8") as file:
-            file.write("\n")
-    builds.clear()
-    build.build_page([])
-    build.build_chinese([])
-    assert builds == [], "README.md decides nothing"
-
-
 # What follows looks at the smoke book, built once.
 
 
