@@ -387,7 +387,7 @@ EDITS = {
     "beyond/votes.py: def crowd": {"humans"},
     "hw3/sources/drawn.py: def draw": FACES,
     "beyond/demo.py: def pack": {"try"},
-    "hw3/__init__.py: os.environ[": FACES | {"complexity", "pca"},  # acts where it is loaded
+    "hw3/__init__.py: os.environ[": set(chapters.ORDER),  # acts where it is loaded
     "beyond/tfjs/tf-core.min.js": {"try"},
     "hw3/__main__.py: def main": set(),
     "press/page.css": set(),
