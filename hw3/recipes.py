@@ -22,6 +22,8 @@ class Recipe:
     schedule: str = "constant"  # or "cosine": to zero along half a cosine over the whole training
     loss: str = "stable"  # on logits; or "clipped": probabilities clipped at 1e-7, as Keras in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which a face's share in its mix is drawn
+    ema: float = 0.0  # momentum of the weights' moving average, which then is what is judged
     norm_momentum: float = 0.99  # BatchNorm's averages remember about 1 / (1 - momentum) steps
     precise_norm: bool = False  # at the end, BatchNorm averages anew, over undistorted faces
     dtype: str = "float32"  # of Keras; or "mixed_bfloat16": what a GPU multiplies fastest
@@ -68,7 +70,7 @@ CHOICES = {"architecture": ("original", "residual", "narrow"), "optimizer": ("ad
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
 LIMITS = dict.fromkeys(("epochs", "batch", "train_cap", "held_out_cap"), (1, math.inf))
-LIMITS |= dict.fromkeys(("smoothing", "warmup", "zoom", "norm_momentum"), (0, 1))
+LIMITS |= dict.fromkeys(("smoothing", "ema", "warmup", "zoom", "norm_momentum"), (0, 1))
 LIMITS |= {"held_out": (0.001, 1), "seed": (0, 2**32)}  # from the first on, below the second
 CHANGES = "HW3_SET"  # a variable: changes of own trainings, "epochs=5 batch=20"
 
