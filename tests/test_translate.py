@@ -202,15 +202,16 @@ def test_chinese_and_latin_are_spaced():
 
 def test_the_head_of_a_page_is_translated():
     own = {name: ["x"] for name in ("data", "profile", "device", "date")}
-    line = page.head({"recorded": {name: [] for name in own}, "own": own}, "cnn.ipynb")
+    line = page.head({"recorded": own, "own": own}, "cnn.ipynb", space="")
     tree = nodes.section("", line)
     words = {
+        "Recorded: x, profile x, x, x.": "錄製：x。",
         "This build: x, profile x, x, x.": "本次建置：x。",
         "Brackets hold 95% intervals.": "方括號。",
         "Open in JupyterLab: `make lab`, then `cnn.ipynb`.": "先 `make lab`，再 `cnn.ipynb`。",
     }
     translate.put_in(tree, words.__getitem__)
-    assert line.astext() == "本次建置：x。 方括號。 先 make lab，再 cnn.ipynb。"
+    assert line.astext() == "錄製：x。本次建置：x。方括號。先 make lab，再 cnn.ipynb。"
     assert [code.astext() for code in tree.findall(nodes.literal)] == ["make lab", "cnn.ipynb"]
 
 
