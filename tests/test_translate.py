@@ -228,13 +228,13 @@ def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
 
 def test_the_head_of_a_page_is_translated():
     own = {name: ["x"] for name in ("data", "profile", "device", "date")}
-    line = page.head({"recorded": own, "own": own}, "cnn.ipynb")
+    line = page.head({"recorded": own, "own": own}, "cnn.ipynb", space="")
     words = {"Recorded": "存檔", "This build": "本次建置", "profile": "設定", "there.": "即可。"}
     words |= {"Brackets hold %1 intervals.": "方括號：%1。", ", then choose": "，再點選"}
     words |= {"Open in JupyterLab: run": "在 JupyterLab 中：執行"}
     made = BeautifulSoup(translate_html(line, lambda text: chinese(text, words)[0]), "html.parser")
     assert made.text == (
-        "存檔：x、設定 x、x、x。 本次建置：x、設定 x、x、x。 方括號：95%。 "
+        "存檔：x、設定 x、x、x。本次建置：x、設定 x、x、x。方括號：95%。"
         "在 JupyterLab 中：執行 make lab，再點選 cnn.ipynb 即可。"
     )
     assert [code.text for code in made("code")] == ["make lab", "cnn.ipynb"]
