@@ -57,8 +57,7 @@ def build(
     if chapter not in (None, *RUNNING_ORDER):
         known = ", ".join(RUNNING_ORDER)
         raise BuildError(f"chapter {chapter!r} is unknown: choose one of {known}")
-    if changes:
-        os.environ[recipes.CHANGES] = " ".join(changes)
+    os.environ[recipes.CHANGES] = " ".join(changes)  # whatever stood there
     for network in ("cnn", "dnn"):
         recipes.own(network, profile)  # says what is wrong with the changes
     with locked(build_dir() / "book.lock"), workers(2, *SPHINX) as pages:
