@@ -93,12 +93,14 @@ def pair_excess(i: int, j: int, counts: np.ndarray) -> np.ndarray:
     return rates[..., pair].mean(-1) - rates[..., ~pair].mean(-1)
 
 
-def resample(counts: np.ndarray, n: int = 100_000, seed: int = 0) -> np.ndarray:
-    """Return n plausible copies (n, 7, 7) of the counts, whose rows are drawn from the posterior.
+@lru_cache(maxsize=1)  # one matrix has many statistics
+def resample(cells: tuple[int, ...], n: int = 100_000, seed: int = 0) -> np.ndarray:
+    """Return n plausible copies (n, 7, 7) of 49 counts, whose rows are drawn from the posterior.
 
     It is Dirichlet with Perks' prior (1947), one face spread over the seven cells of a row: unlike
     a bootstrap, it stays honest for a rare emotion of which no or every face was recognized.
     """
+    counts = np.reshape(cells, (N_CLASSES, N_CLASSES))
     p = np.random.default_rng(seed).standard_gamma(counts + 1 / N_CLASSES, size=(n, *counts.shape))
     return p / p.sum(-1, keepdims=True) * counts.sum(1, keepdims=True)
 
@@ -110,13 +112,8 @@ def of_counts(statistic: Callable, counts: np.ndarray, level: float = 0.95) -> I
     """
     if (counts.sum(1) == 0).any():
         return Interval(np.nan, -1.0, 1.0, signed=True)
-    ends = metrics.percentiles(statistic(_copies(tuple(counts.ravel().tolist()))), level)
+    ends = metrics.percentiles(statistic(resample(tuple(counts.ravel().tolist()))), level)
     return Interval(statistic(counts), *ends, signed=True)
-
-
-@lru_cache(maxsize=1)  # one matrix has many statistics
-def _copies(cells: tuple[int, ...]) -> np.ndarray:
-    return resample(np.reshape(cells, (N_CLASSES, N_CLASSES)))
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
@@ -268,13 +265,12 @@ def _matrix_accuracy():
 
 
 def _costs(quantity):
-    numbers = []
+    computed = {}
     for layer, geometry in complexity.LAYERS.items():
-        cost, stated = complexity.convolution_cost(**geometry), original.COMPLEXITY[layer]
-        computed = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
-        if quantity in stated:
-            numbers.append((layer, stated[quantity], computed[quantity]))
-    return numbers
+        cost = complexity.convolution_cost(**geometry)
+        computed[layer] = vars(cost) | {"output": (cost.size, cost.size, geometry["c_out"])}
+    stated = {layer: by[quantity] for layer, by in original.COMPLEXITY.items() if quantity in by}
+    return [(layer, number, computed[layer][quantity]) for layer, number in stated.items()]
 
 
 def _bound():
@@ -296,23 +292,18 @@ def _bound():
 
 
 def _pca(quantity):
-    table = pca.compare(pca.answers())
-    numbers = []
-    for row in table[table["quantity"] == quantity].itertuples():
-        digits = len(row.original.partition(".")[2])
-        numbers.append((row.place, row.original, f"{row.ours:.{digits}f}"))
-    return numbers
+    table = pca.compare(pca.answers()).query("quantity == @quantity")
+    digits = table["original"].str.partition(".")[2].str.len()
+    ours = map("{:.{}f}".format, table["ours"], digits)
+    return [*zip(table["place"], table["original"], ours, strict=True)]
 
 
-OVERFITS = {
-    "gap less 5 points, stable loss": partial(_gap_by_loss, "stable loss"),
-    "gap less 5 points, clipped loss": partial(_gap_by_loss, "clipped loss"),
-}
+OVERFITS = {f"gap less 5 points, {loss}": partial(_gap_by_loss, loss) for loss in LOSSES}
 LOG_OVERFITS = {"gap in its log less 5 points": _gap_of_log}
-LOG, RERUNS = "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
+TRAINED, LOG, RERUNS = "cnn#training", "dnn#is-it-overfitting", "dnn#recorded-on-fer2013"
 MATRIX = "confusion#the-originals-matrix-and-why-it-looks-better"
-A_B, NETWORK = "complexity#42-layers-a-and-b", "complexity#43-a-network-of--convolutions"
-PCA = "pca#59-against-the-originals-numbers"
+A_B, NETWORK = "complexity#layers-a-and-b", "complexity#a-network-of--convolutions"
+PCA = "pca#against-the-originals-numbers"
 SIX = "confusion#the-originals-six-observations-tested"
 OBSERVED = tuple(
     Claim("3", text, SIX, {name: partial(_of_matrix, s) for name, s in statistics.items()})
@@ -322,9 +313,7 @@ CLAIMS = (
     Claim("1", "The parameters of the CNN's layers", "cnn#architecture", _layers),
     Claim("1", "The sizes of what its blocks give", "cnn#architecture", _maps),
     Claim("1", "The CNN's parameters in all", "cnn#architecture", partial(_totals, "cnn")),
-    Claim(
-        "1", "Its log ends at 69% of the held-out images", "cnn#training", partial(_ends_at, "cnn")
-    ),
+    Claim("1", "Its log ends at 69% of the held-out images", TRAINED, partial(_ends_at, "cnn")),
     Claim("2", "The DNN's parameters in all", "dnn#architecture", partial(_totals, "dnn")),
     Claim("2", "The DNN is of the CNN's size", "dnn#architecture", _same_size),
     Claim("2", "Its log ends at 14% of the held-out images", LOG, partial(_ends_at, "dnn")),

@@ -1,9 +1,8 @@
 """What the network looks at: heat maps, covered and changed faces, exciting inputs, its last layer.
 
-A network is a list of built Keras layers up to the logits, which `layers` gives: so any of its
-parts can be asked for what it gives and for a gradient. Only `gradient` knows the backend. Faces go
-in as floats in [0, 1], shape (n, 48, 48, 1). What is recorded of the recorded CNN on PrivateTest
-are averages, predictions and coordinates, never a picture.
+`part` cuts a piece out of a network: so it can be asked for what it gives and for a gradient. Only
+`gradient` knows the backend. Faces go in as floats in [0, 1], shape (n, 48, 48, 1). Recorded of the
+recorded CNN on PrivateTest are averages, predictions and coordinates, never a picture.
 """
 
 import json
@@ -33,8 +32,6 @@ BANDS = {"eyes": (11, 22), "nose": (22, 33), "mouth": (33, 44)}
 # Where an action unit of drawn.UNITS shows most; nose is the band of the cheeks too.
 SHOWS = {1: "eyes", 2: "eyes", 4: "eyes", 5: "eyes", 6: "nose", 7: "eyes", 9: "nose"}
 SHOWS |= dict.fromkeys((12, 15, 16, 20, 23, 26), "mouth")
-PAIRS = {metrics.pair_name(i, j): (i, j) for i, j in permutations(range(N_CLASSES), 2)}
-SMOOTHED = 2  # times that `excite` averages a gradient over 3x3, each reaching a pixel further
 
 # What may happen to a picture: functions of pictures (n, 48, 48) float32, from 0 to 255.
 LINEAR = {"order": 1, "mode": "nearest"}
@@ -49,17 +46,11 @@ CHANGES = {
 }
 
 
-def layers(model: keras.Model, last: str = "logits") -> list:
-    """Return the layers of a sequential model up to the one named last."""
+def part(model: keras.Model, last: str = "logits", after: str | None = None) -> keras.Sequential:
+    """Return the layers of a sequential model up to the one named last, from the start or after."""
     names = [layer.name for layer in model.layers]
-    return model.layers[: names.index(last) + 1]
-
-
-def through(stack: list, x):
-    """Return what the layers give for x one after the other, as outside of training."""
-    for layer in stack:
-        x = layer(x, training=False)
-    return x
+    first = names.index(after) + 1 if after else 0
+    return keras.Sequential(model.layers[first : names.index(last) + 1])
 
 
 def gradient(objective: Callable, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -87,16 +78,16 @@ def attention(model, images, labels, last=LAST_MAPS, batch=64) -> tuple[np.ndarr
     negative values cut (Selvaraju et al. 2017, arXiv 1610.02391). Input gradients: Simonyan et al.
     2014, arXiv 1312.6034.
     """
-    lower, whole = layers(model, last), layers(model)
-    upper, one_hot = whole[len(lower) :], np.eye(whole[-1].output.shape[-1], dtype=np.float32)
+    lower, upper = part(model, last), part(model, after=last)
+    one_hot = np.eye(upper.layers[-1].output.shape[-1], dtype=np.float32)
     cams, sizes = [], []
     for start in range(0, len(images), batch):
         x = images[start : start + batch, :, :, None] / np.float32(255)
         chosen = one_hot[labels[start : start + batch]]
-        maps = ops.convert_to_numpy(through(lower, x))
+        maps = ops.convert_to_numpy(lower(x))
 
         def logits(x, more, chosen=chosen):
-            return ops.sum(through(upper, through(lower, x) + more) * chosen)
+            return ops.sum(upper(lower(x) + more) * chosen)
 
         by_pixel, by_map = gradient(logits, x, np.zeros_like(maps))
         cams.append(np.maximum((maps * by_map.mean((1, 2), keepdims=True)).sum(-1), 0))
@@ -107,10 +98,8 @@ def attention(model, images, labels, last=LAST_MAPS, batch=64) -> tuple[np.ndarr
 
 def averages(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean map (7, ...) of each emotion, of maps (n, ...); NaN where it has no face."""
-    means = np.full((N_CLASSES, *maps.shape[1:]), np.nan, maps.dtype)
-    for e in np.unique(labels):
-        means[e] = maps[labels == e].mean(0)
-    return means
+    means = pd.DataFrame(maps.reshape(len(maps), -1)).groupby(labels).mean()
+    return means.reindex(range(N_CLASSES)).to_numpy().reshape(N_CLASSES, *maps.shape[1:])
 
 
 def by_band(maps: np.ndarray) -> np.ndarray:
@@ -183,24 +172,23 @@ def total(parts: list[Interval], share: float = 1.0) -> Interval:
     return Interval(*(share * (value.sum() + ends)), signed=True)
 
 
-def excite(stack: list, filters: list[int], side=36, steps=32, rate=0.02) -> np.ndarray:
-    """Return one input (side, side) in [0, 1] for each filter of the last layer of a stack.
+def excite(model, last: str, filters: list[int], side=36, steps=32, rate=0.02) -> np.ndarray:
+    """Return one input (side, side) in [0, 1] for each filter of the layer named last.
 
     It is found by gradient ascent on the filter's middle value, from gray with a little noise; the
-    gradient is SMOOTHED, else fine noise wins (Olah et al. 2017, doi 10.23915/distill.00007).
+    gradient is blurred, else fine noise wins (Olah et al. 2017, doi 10.23915/distill.00007).
     """
     noise = np.random.default_rng(0).normal(0, 0.02, (len(filters), side, side, 1))
     x = 0.5 + noise.astype(np.float32)
-    chosen = np.eye(stack[-1].output.shape[-1], dtype=np.float32)[filters]
+    lower = part(model, last)
+    chosen = np.eye(lower.layers[-1].output.shape[-1], dtype=np.float32)[filters]
 
     def middle(x):
-        maps = through(stack, x)
+        maps = lower(x)
         return ops.sum(maps[:, maps.shape[1] // 2, maps.shape[2] // 2] * chosen)
 
     for _ in range(steps):
-        (g,) = gradient(middle, x)
-        for _ in range(SMOOTHED):
-            g = ops.convert_to_numpy(ops.average_pool(g, 3, strides=1, padding="same"))
+        g = ndimage.gaussian_filter(*gradient(middle, x), 1.15, axes=(1, 2), radius=2)
         x = np.clip(x + rate * g / (np.sqrt((g**2).mean((1, 2, 3), keepdims=True)) + 1e-12), 0, 1)
     return x[..., 0]
 
@@ -256,7 +244,8 @@ def pair_distances(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
     distance of the pair's means; claimed: whether an observation names it.
     """
     table = metrics.confused_pairs(metrics.confusion(arrays["labels"], arrays["covered/nothing"]))
-    codes, claimed = table["pair"].map(PAIRS), {tuple(sorted(pair)) for pair in claimed_pairs()}
+    codes = [tuple(map(EMOTIONS.index, pair.split("/"))) for pair in table["pair"]]
+    claimed = {tuple(sorted(pair)) for pair in claimed_pairs()}
     distances = [float(arrays["distances"][pair]) for pair in codes]
     return table.assign(distance=distances, claimed=[pair in claimed for pair in codes])
 

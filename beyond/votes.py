@@ -32,6 +32,7 @@ HEADER = (
 ORDER = [6, 7, 8, 3, 5, 4, 2, 9, 10, 11]  # where each of ANSWERS stands in HEADER
 RECORDED = ROOT / "results" / "votes" / "test.npz"
 NONE = 255  # no majority
+OWN = "take FER+'s own file, in its own order"
 
 
 def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -42,20 +43,16 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         where, header = next(rows, (path.name, []))
         if ",".join(header) != HEADER:
             found = ascii(",".join(header)[:40])
-            raise errors.bad(where, found, f"the header {HEADER}", "take FER+'s own file")
+            raise errors.bad(where, found, f"the header {HEADER}", OWN)
         for where, fields in rows:
-            cells = [fields[i] for i in ORDER] if len(fields) == 12 else []
-            counts = [int(cell) for cell in cells if re.fullmatch("[0-9]{1,2}", cell)]
-            whole = len(counts) == len(ANSWERS) and fields[0] in PARTS[:TEST]
-            if not whole or not 0 < sum(counts) <= VOTERS:
-                expected = "a part, a name and 1 to 10 votes in all"
-                raise errors.bad(where, ascii(",".join(fields)[:60]), expected, "correct the row")
-            name = f"fer{len(part):07d}.png"
-            if fields[1] not in ("", name):  # a row that is moved would vote for another picture
-                to_do = "take FER+'s own file, in its own order"
-                raise errors.bad(where, ascii(fields[1][:40]), name, to_do)
+            name = f"fer{len(part):07d}.png"  # a row that is moved would vote for another picture
+            row = f"({'|'.join(PARTS[:TEST])}),({name})?(,[0-9]{{1,2}}){{10}}"
+            whole = re.fullmatch(row, ",".join(fields))
+            if not whole or not 0 < sum(map(int, fields[2:])) <= VOTERS:
+                expected = f"a part, {name} or no name, and 1 to 10 votes in all"
+                raise errors.bad(where, ascii(",".join(fields)[:60]), expected, OWN)
             part.append(PARTS.index(fields[0]))
-            votes.append(counts)
+            votes.append([int(fields[i]) for i in ORDER])
     if not votes:
         raise errors.bad(path.name, "only a header", "a row for each face", "copy it anew")
     return np.array(part, np.uint8), np.array(votes, np.uint8)
@@ -69,7 +66,7 @@ def record(path: str | Path) -> int:
     part, votes = read(path)
     if len(part) != FER2013 or set(np.unique(part)) != {0, 1, 2}:
         found, expected = f"{len(part):,} rows", f"the {FER2013:,} of FER2013"
-        raise errors.bad(Path(path).name, found, expected, "take FER+'s own file")
+        raise errors.bad(Path(path).name, found, expected, OWN)
     rows = np.flatnonzero(part)
     arrays = {"rows": rows.astype(np.uint16), "votes": votes[rows]}
     write_atomically(RECORDED, lambda file: np.savez_compressed(file, **arrays))
@@ -103,16 +100,10 @@ def against_nine(votes: np.ndarray, predicted: np.ndarray | None = None) -> tupl
     The nine are all but one, each left out once. The answer is that of the one left out, or a
     network's label in predicted (n,).
     """
-    nine = _other_nine(votes)
+    without_one = (votes[:, None] - np.eye(len(ANSWERS), dtype=int)).reshape(-1, len(ANSWERS))
+    nine = majority(without_one).reshape(votes.shape)
     answer = np.arange(len(ANSWERS)) if predicted is None else predicted[:, None]
     return (votes * (nine == answer)).sum(1), (votes * (nine < N_CLASSES)).sum(1)
-
-
-def _other_nine(votes):
-    """Return the majority (n, 10) without one voter of each answer; NONE where nobody gave it."""
-    without_one = votes[:, None] - np.eye(len(ANSWERS), dtype=int)
-    majorities = majority(without_one.reshape(-1, len(ANSWERS))).reshape(votes.shape)
-    return np.where(votes > 0, majorities, NONE)
 
 
 def ratio(hits: np.ndarray, asked: np.ndarray, signed: bool = False) -> Interval:
@@ -130,11 +121,10 @@ def by_agreement(votes: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """
     if (votes.sum(1) != VOTERS).any():
         raise ValueError("not every picture has ten votes")
-    rows = {}
-    for k, group in reversed([*pd.Series(right).groupby(np.maximum(votes.max(1), 4))]):
-        name = str(k) if k > 4 else "4 or fewer"
-        rows[name] = *metrics.proportion(group.sum(), len(group)), len(group)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "n"])
+    found = pd.Series(right).groupby(np.maximum(votes.max(1), 4)).agg(["sum", "size"])[::-1]
+    rows = [(*metrics.proportion(k, n), n) for k, n in found.to_numpy()]
+    names = found.index.astype(str).str.replace("4", "4 or fewer")
+    return pd.DataFrame(rows, names, columns=["accuracy", "low", "high", "n"])
 
 
 def sides(labels: np.ndarray, predicted: np.ndarray, votes: np.ndarray) -> dict[str, int]:

@@ -1,8 +1,6 @@
 """The command line: python -m hw3 COMMAND. An error is one line and exit status 1."""
 
 import os
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,21 +8,15 @@ import numpy as np
 import pandas as pd
 
 from hw3 import faces, metrics, recipes, runs, trained, weights
-from hw3.commands import DATA, FRESH, PROFILE, Commands, option, profile
+from hw3.commands import DATA, FRESH, MUCH, PROFILE, Commands, option
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 from hw3.sources.download import download
 from hw3.sources.layouts import resize
 
-MOVED = {"beyond": ("audit", "inside", "votes", "bench"), "press": ("book", "translations", "pdf")}
-
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; one that moved to another package is answered with one line that names it."""
-    words = sys.argv[1:] if arguments is None else arguments
-    for package, moved in MOVED.items():
-        if words and words[0] in moved:
-            sys.exit(f"hw3: {words[0]} has moved: run python -m {package} {shlex.join(words)}")
+    """Run a command."""
     commands().run(arguments)
 
 
@@ -49,7 +41,8 @@ def commands() -> Commands:
     add("--crop", metavar="X,Y,SIZE", help="another square: left, top and side, in pixels")
     add("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
     add("--network", choices=("cnn", "dnn"), help="your own one instead of the recorded CNN")
-    add = made.add(record, DATA, profile("full"), change).add_argument
+    add = made.add(record, DATA, change).add_argument
+    add("--profile", default="full", **MUCH)
     add("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")
     add("--first", type=int, default=0, metavar="K", help="the seeds from K on (default: 0)")
@@ -97,11 +90,10 @@ def join_hosts() -> None:
         keras.distribution.initialize()
 
 
-def chosen(options, network: str, seed: int | None = None) -> recipes.Recipe:
+def chosen(options, network: str) -> recipes.Recipe:
     """Return the recipe that the options name."""
-    seed = options.seed if seed is None else seed
-    changes = dict(map(recipes.change, options.set))
-    return recipes.recipe(network, options.profile, options.recipe, seed=seed, **changes)
+    changes = {"seed": options.seed} | dict(map(recipes.change, options.set))
+    return recipes.recipe(network, options.profile, options.recipe, **changes)
 
 
 def report(run: runs.Run) -> None:
@@ -119,11 +111,9 @@ def predict(options) -> None:
         problem = "--recipe, --profile, --seed and --set name a network of your own"
         raise ValueError(f"{problem}: add --network cnn or --network dnn")
     pictures = [f for f in options.files if Path(f).suffix.lower() not in (".csv", ".gz", ".zip")]
-    if pictures and (options.output or len(pictures) < len(options.files)):
-        raise FacesError("name either pictures, or one test.csv with -o result.csv")
-    if not pictures and (len(options.files) > 1 or not options.output or options.crop):
-        todo = "name one test.csv, no --crop, and where the submission goes: -o result.csv"
-        raise FacesError(f"{options.files[0]}: {todo}")
+    table = not pictures and len(options.files) == 1 and options.output and not options.crop
+    if not table and (options.output or pictures != options.files):
+        raise FacesError("name either pictures, or one test.csv with -o result.csv and no --crop")
     if options.output and not replaceable(Path(options.output)):
         raise FacesError(f"{options.output}: the submission would replace it; name a new file")
     if pictures:
@@ -172,8 +162,8 @@ def record(options) -> None:
     if not 0 <= first < options.seeds <= first + 1000:
         must = "--first must be at least 0, and --seeds larger, by 1000 at most"
         raise ValueError(f"--first {first} --seeds {options.seeds}: {must}")
-    options.recipe, _, network = options.name.rpartition("-")
-    wanted = [chosen(options, network, seed) for seed in seeds]
+    options.seed, (options.recipe, _, network) = first, options.name.rpartition("-")
+    wanted = [replace(chosen(options, network), seed=seed) for seed in seeds]
     if not wanted[0].tests:
         todo = "take profile cpu or full, and no --set tests=False"
         raise ValueError(f"{options.name} without the tests is not recorded: {todo}")

@@ -18,11 +18,6 @@ def option(*names, **settings) -> ArgumentParser:
     return parent
 
 
-def profile(default: str) -> ArgumentParser:
-    text = f"how much to train (default: {default})"
-    return option("--profile", choices=recipes.PROFILES, default=default, help=text)
-
-
 def path(text: str) -> str:
     """Return a path, the home folder put in for ~ (not every shell does); refuse an empty one."""
     if not text:
@@ -32,7 +27,8 @@ def path(text: str) -> str:
 
 FACES = "faces: a file or folder of FER2013 (default: HW3_DATA, then data/, then the drawn faces)"
 DATA = option("--data", metavar="PATH", type=path, help=FACES)
-PROFILE = profile("quick")
+MUCH = {"choices": recipes.PROFILES, "help": "how much to train (default: %(default)s)"}
+PROFILE = option("--profile", default="quick", **MUCH)
 FRESH = option("--fresh", action="store_true", help="train again even if nothing changed")
 OTHER = "or name another folder in the environment variable HW3_BUILD"
 NO_ROOM = {errno.ENOSPC: f"free some space, {OTHER}", errno.EROFS: f"make it writable, {OTHER}"}

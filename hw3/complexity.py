@@ -80,14 +80,11 @@ def counting_convolution(image, kernels, bias=None, p: int = 0, s: int = 1) -> t
     Raises ValueError for shapes that do not belong together.
     """
     image, kernels = np.asarray(image, float), np.asarray(kernels, float)
-    square = len({*image.shape[:2]}) == len({*kernels.shape[:2]}) == 1
-    if not square or image.ndim != 3 or kernels.ndim != 4:
+    n, (k, _, c_in, c_out) = len(image), kernels.shape
+    if image.shape != (n, n, c_in) or kernels.shape != (k, k, c_in, c_out):
         need = "need a square image (n, n, c_in) and kernels (k, k, c_in, c_out)"
         raise ValueError(f"{need}, not {image.shape}, {kernels.shape}")
-    k, _, c_in, c_out = kernels.shape
-    if image.shape[2] != c_in:
-        raise ValueError(f"the image has {image.shape[2]} channels, the kernels expect {c_in}")
-    size = output_size(image.shape[0], k, p, s)
+    size = output_size(n, k, p, s)
     padded = np.pad(image, ((p, p), (p, p), (0, 0)))
     result = np.empty((size, size, c_out))
     count = {"multiplications": 0, "additions": 0, "bias_additions": 0}
@@ -141,8 +138,8 @@ FIXED = {"n": 48, "C": 64}
 SMOKE = (96, 128, 192, 256)
 QUICK = (*SMOKE, 384, 512)
 FULL = (128, 192, 256, 384, 512, 768, 1024)
-REPEATED = {"smoke": (SMOKE, 5), "quick": (QUICK, 7), "full": (FULL, 15), "cpu": (FULL, 15)}
-SIZES = {name: {"n": x, "C": x, "repeats": times} for name, (x, times) in REPEATED.items()}
+# by profile: the sizes, and how often each is timed
+SIZES = {"smoke": (SMOKE, 5), "quick": (QUICK, 7), "full": (FULL, 15), "cpu": (FULL, 15)}
 
 
 def measure(profile: str = "quick") -> pd.DataFrame:
@@ -150,13 +147,11 @@ def measure(profile: str = "quick") -> pd.DataFrame:
 
     Returns one row a size: varied ("n" or "C"), n, C, multiplications and the median seconds.
     """
-    sizes = SIZES[profile]
-    rows = [("n", n, FIXED["C"]) for n in sizes["n"]] + [("C", FIXED["n"], c) for c in sizes["C"]]
+    sizes, repeats = SIZES[profile]
+    rows = [("n", n, FIXED["C"]) for n in sizes] + [("C", FIXED["n"], c) for c in sizes]
     calls = [_convolution(n, c) for _, n, c in rows]
-    for call in calls:
-        seconds(call)  # the first call compiles
-    # By turns, so that a disturbance from outside slows all sizes, and not one.
-    taken = [[seconds(call) for call in calls] for _ in range(sizes["repeats"])]
+    # By turns, so that a disturbance from outside slows all sizes, and not one; the first compile.
+    taken = [[seconds(call) for call in calls] for _ in range(repeats + 1)][1:]
     costs = [convolution_cost(n, 3, c, c, p=1).multiplications for _, n, c in rows]
     times = pd.DataFrame(rows, columns=["varied", "n", "C"])
     return times.assign(multiplications=costs, seconds=np.median(taken, axis=0))

@@ -200,9 +200,7 @@ def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
     return f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(readings)}"
 
 
-def confusion_matrix(
-    cells, names, title: str, note="", whole=False, faces=None
-) -> show.Interactive:
+def confusion_matrix(cells, names, title, note="", whole=False, faces=None) -> show.Interactive:
     """Draw a confusion matrix that tells count, share and interval of a cell that is chosen.
 
     cells: `metrics.cells`; whole: write counts, not shares; faces: labels (n,), probabilities

@@ -34,10 +34,8 @@ class Interval:
     def __iter__(self) -> Iterator[float]:
         return iter((self.value, self.low, self.high))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:  # as {eval} shows it
         return format(self)
-
-    __repr__ = __str__  # as {eval} shows it
 
     def __format__(self, kind: str) -> str:
         if kind not in ("", "short", "cell"):
@@ -155,13 +153,6 @@ def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return tuple(np.quantile(drawn, [tail, 1 - tail]).tolist())
 
 
-def verdict(low: np.ndarray, high: np.ndarray) -> str:
-    """Return "holds": all are above 0, "does not hold": one is nowhere above it, or "undecided"."""
-    if np.all(np.asarray(low) > 0):
-        return "holds"
-    return "does not hold" if np.any(np.asarray(high) <= 0) else "undecided"
-
-
 def bonferroni(tests: int) -> float:
     """Return the level of each of so many intervals that are right together in 95 of 100 cases."""
     return 1 - 0.05 / tests
@@ -170,9 +161,11 @@ def bonferroni(tests: int) -> float:
 def decide(tests: dict[str, Interval]) -> tuple[str, str, Interval]:
     """Return the verdict on named statistics, and name and interval of the one that decides.
 
-    It is the one with the lowest upper end if the claim does not hold, else the lowest lower end.
+    "holds": all lie above 0, "does not hold": one is nowhere above it, or "undecided". Then the one
+    with the lowest upper end decides if the claim does not hold, else the lowest lower end.
     """
-    _, low, high = zip(*tests.values(), strict=True)
-    result = verdict(low, high)
-    weakest = int(np.argmin(high if result == "does not hold" else low))
-    return result, *list(tests.items())[weakest]
+    _, low, high = np.transpose([tuple(interval) for interval in tests.values()])
+    verdict, weakest = "holds" if (low > 0).all() else "undecided", low.argmin()
+    if (high <= 0).any():
+        verdict, weakest = "does not hold", high.argmin()
+    return verdict, *list(tests.items())[weakest]

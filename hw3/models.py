@@ -16,10 +16,7 @@ SLOPE = 0.3  # of LeakyReLU below zero
 DROPOUT = 0.3
 CNN_BLOCKS = ((64, 3), (128, 2), (256, 2))  # (filters, number of 3x3 convolutions) of each block
 CNN_HEAD = (512, 256)
-DNN_WIDTHS = (
-    *(1024, 1024, 1024, 512, 512, 512, 512, 256, 256, 128, 128),
-    *(64, 64, 32, 32, 32, 16, 16, 16, 8, 8, 8),
-)
+DNN_WIDTHS = np.repeat([1024, 512, 256, 128, 64, 32, 16, 8], [3, 4, 2, 2, 2, 3, 3, 3]).tolist()
 RESIDUAL_WIDTH, RESIDUAL_BLOCKS, RESIDUAL_HEAD, RESIDUAL_DROPOUT = 1024, 3, 512, 0.1
 
 
@@ -66,17 +63,13 @@ def residual_dnn() -> keras.Model:
     # each face: mean 0, variance 1
     x = layers.LayerNormalization(center=False, scale=False, name="standardize")(x)
     x = layers.Dense(RESIDUAL_WIDTH, name="stem")(x)
-    for i in range(1, RESIDUAL_BLOCKS + 1):
+    widths = *[RESIDUAL_WIDTH] * RESIDUAL_BLOCKS, RESIDUAL_HEAD, N_CLASSES
+    for i, width in enumerate(widths, 1):
         y = layers.BatchNormalization(name=f"norm{i}")(x)
         y = layers.LeakyReLU(SLOPE, name=f"relu{i}")(y)
         y = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(y)
-        y = layers.Dense(RESIDUAL_WIDTH, name=f"dense{i}")(y)
-        x = layers.Add(name=f"add{i}")([x, y])
-    for i, width in enumerate((RESIDUAL_HEAD, N_CLASSES), RESIDUAL_BLOCKS + 1):
-        x = layers.BatchNormalization(name=f"norm{i}")(x)
-        x = layers.LeakyReLU(SLOPE, name=f"relu{i}")(x)
-        x = layers.Dropout(RESIDUAL_DROPOUT, name=f"drop{i}")(x)
-        x = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(x)
+        y = layers.Dense(width, name="logits" if width == N_CLASSES else f"dense{i}")(y)
+        x = layers.Add(name=f"add{i}")([x, y]) if i <= RESIDUAL_BLOCKS else y
     return keras.Model(faces, layers.Softmax(name="softmax")(x), name="dnn")
 
 

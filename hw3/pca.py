@@ -9,13 +9,8 @@ import pandas as pd
 
 from hw3 import original
 
-SAMPLES = np.array(
-    [
-        *((1, 2, 3), (4, 8, 5), (3, 12, 9), (1, 8, 5), (5, 14, 2)),
-        *((7, 4, 1), (9, 8, 9), (3, 8, 1), (11, 5, 6), (10, 11, 7)),
-    ],
-    float,
-)
+_TEXT = "1 2 3, 4 8 5, 3 12 9, 1 8 5, 5 14 2, 7 4 1, 9 8 9, 3 8 1, 11 5 6, 10 11 7"
+SAMPLES = np.array([sample.split() for sample in _TEXT.split(", ")], float)
 
 
 def covariance(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How to train, as data: RECIPES say how, the profiles smoke, quick, cpu and full how much."""
 
 import ast
+import math
 from dataclasses import dataclass, fields, replace
 
 
@@ -54,16 +55,9 @@ class Recipe:
                 raise ValueError(f"{text}, of the wrong type: its usual value is {field.default!r}")
             if name in CHOICES and value not in CHOICES[name]:
                 raise ValueError(f"{text}: choose one of {', '.join(map(str, CHOICES[name]))}")
-            low = 1 if name in ("epochs", "batch", "train_cap", "held_out_cap") else 0
-            if isinstance(value, int | float) and not low <= value < float("inf"):
-                raise ValueError(f"{text}: at least {low} is needed")
-            if name in BELOW_ONE and value >= 1:
-                raise ValueError(f"{text}: less than 1 is needed")
-        if self.seed >= 2**32:
-            raise ValueError(f"recipe: seed is {self.seed}: less than 2**32 is needed")
-        if not self.held_out:
-            why = "as the accuracy is measured on what is held out"
-            raise ValueError(f"recipe: held_out is 0: more than 0 is needed, {why}")
+            low, high = LIMITS.get(name, (0, math.inf))
+            if isinstance(value, int | float) and not low <= value < high:
+                raise ValueError(f"{text}: at least {low} and less than {high} is needed")
         if self.first_step and self.schedule != "constant":
             todo = f"not {self.schedule}: add --set schedule=constant"
             raise ValueError(f"recipe: first_step goes with schedule constant, {todo}")
@@ -72,7 +66,9 @@ class Recipe:
 CHOICES = {"architecture": ("original", "residual", "narrow"), "optimizer": ("adam", "sgd")}
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
-BELOW_ONE = ("smoothing", "warmup", "held_out", "zoom", "norm_momentum")
+LIMITS = dict.fromkeys(("epochs", "batch", "train_cap", "held_out_cap"), (1, math.inf))
+LIMITS |= dict.fromkeys(("smoothing", "warmup", "zoom", "norm_momentum"), (0, 1))
+LIMITS |= {"held_out": (0.001, 1), "seed": (0, 2**32)}  # from the first on, below the second
 
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv
 # 2105.03588) the cosine, the shifts, turns and zooms, and the ten views, and adds warm-up and label

@@ -68,11 +68,9 @@ class Run:
 
     def label(self) -> str:
         """Return what every figure of results says of its run."""
-        r = self.recipe  # one text, so that it is translated as one
-        return (
-            f"{self.data}, recipe {r.name}, profile {r.profile}, "
-            f"{self.trained_on:,} images x {r.epochs} epochs, {self.device}"
-        )
+        r, images = self.recipe, f"{self.trained_on:,} images"  # one text is translated as one
+        how = f"recipe {r.name}, profile {r.profile}, {images} x {r.epochs} epochs"
+        return f"{self.data}, {how}, {self.device}"
 
 
 def key(network: str, fingerprint: str, recipe: Recipe, versions: dict[str, str]) -> str:
@@ -153,7 +151,7 @@ def unfinished(since: float) -> list[str]:
     """Return how far each training is saved that began after a time: "cnn-full up to epoch 9"."""
     begun = [p for p in (build_dir() / "runs").glob("*.lock") if p.stat().st_mtime >= since]
     saved = filter(Path.exists, (path.with_suffix(".checkpoint.npz") for path in begun))
-    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['seconds'])}" for p in saved]
+    return [f"{p.name.rpartition('-')[0]} up to epoch {len(np.load(p)['history'])}" for p in saved]
 
 
 def slug(run: Run) -> str:

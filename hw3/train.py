@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.special import log_softmax
 
 from hw3 import machine
@@ -27,41 +28,37 @@ ONE_BATCH = 16  # so few faces are predicted at once, not as part of so large a 
 SAVE_EVERY = 20.0  # seconds between saves of the state, each of which takes a second
 
 
-def train(
-    name: str, faces: Faces, recipe: Recipe, path: Path | None = None, verbose: int = 1
-) -> tuple[Run, keras.Model]:
-    """Train the network called name ("cnn" or "dnn"); return its Run and the trained network.
+def train(name: str, faces: Faces, recipe: Recipe, path: Path | None = None) -> tuple:
+    """Train the network called name ("cnn" or "dnn"); return its Run and the trained keras.Model.
 
     An epoch leaves out the faces that fill no last batch, other ones each time. Every SAVE_EVERY
     seconds the state is saved at path, if any, from where an interrupted training goes on. Raises
     FacesError for too few faces and ValueError where the loss is not a number any more.
     """
     job = Job(name, faces, recipe)
-    history, seconds = resume(path, job.model)
-    if recipe.first_step and not seconds:
-        oversized_step(job)
-    if verbose:  # the build shows such lines, up to a semicolon, while it runs
-        print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
+    history = resume(path, job.model)
+    seconds = history.setdefault("seconds", [])  # of each epoch
+    # the build shows such lines, up to a semicolon, while it runs
+    print(f"epoch {len(seconds)} of {recipe.epochs}, {name}", flush=True)
     saved = time.perf_counter()
     for epoch in range(len(seconds), recipe.epochs):
         start = time.perf_counter()
-        reached = fit_epoch(job, epoch) | judge(job)
+        reached = fit_epoch(job, epoch) | score(job)
         both = reached["loss"] + reached["val_loss"]
         if not np.isfinite(both):
             todo = "lower learning_rate or the distortions with --set"
             raise ValueError(f"epoch {epoch + 1}: the loss is {both:g}: {todo}")
+        reached["seconds"] = time.perf_counter() - start
         for key, value in reached.items():
             history.setdefault(key, []).append(value)
-        seconds.append(time.perf_counter() - start)
-        if verbose:
-            accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
-            left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
-            said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
-            print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
+        accuracy, speed = reached["val_accuracy"], job.steps * job.batch / seconds[-1]
+        left = timedelta(seconds=round((recipe.epochs - epoch - 1) * np.median(seconds)))
+        said = f"{accuracy:.4f}, {left} left; loss {reached['loss']:.4f}, {speed:,.0f} images/s"
+        print(f"epoch {epoch + 1} of {recipe.epochs}, held-out accuracy {said}", flush=True)
         if path and time.perf_counter() - saved >= SAVE_EVERY:
-            save_state(path, job.model, history, seconds)
+            save_state(path, job.model, history)
             saved = time.perf_counter()
-    return finish(job, history, seconds, verbose), job.network
+    return finish(job, history), job.network
 
 
 class Job:
@@ -104,7 +101,7 @@ def fit_epoch(job: Job, epoch: int) -> dict[str, float]:
     return {key: float(values[-1]) for key, values in means.items()}
 
 
-def judge(job: Job) -> dict[str, float]:
+def score(job: Job) -> dict[str, float]:
     """Return "val_loss", clipped as the recipe says but never smoothed, and "val_accuracy"."""
     labels = job.faces.labels[job.held]
     z = predict(job.logits, job.faces.images[job.held]).astype(float)
@@ -115,19 +112,18 @@ def judge(job: Job) -> dict[str, float]:
     return {"val_loss": float(mean), "val_accuracy": float((z.argmax(1) == labels).mean())}
 
 
-def finish(job: Job, history: dict, seconds: list[float], verbose: int) -> Run:
+def finish(job: Job, history: dict) -> Run:
     """Return the Run of a fitted model; the network has its weights, BatchNorm made precise."""
-    faces, recipe, final = job.faces, job.recipe, {}
+    faces, recipe, final, seconds = job.faces, job.recipe, {}, history.pop("seconds")
     job.network.set_weights(job.fitted.get_weights())  # the last epoch may be a saved one
     if recipe.precise_norm:
         start = time.perf_counter()
         rows = np.random.default_rng(recipe.seed).permutation(job.learn)
         precise_norm(job.network, faces.images[rows], job.batch)
-        final = judge(job)
+        final = score(job)
         final["seconds"] = time.perf_counter() - start
-        if verbose:
-            what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
-            print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
+        what, accuracy = "BatchNorm's statistics of undistorted faces", final["val_accuracy"]
+        print(f"with {what}: held-out accuracy {accuracy:.4f}", flush=True)
     about = {"data": faces.name, "fingerprint": faces.fingerprint, "trained_on": len(job.learn)}
     about |= {"versions": machine.versions(), "device": machine.device(), "seconds": sum(seconds)}
     about |= {"epoch_seconds": seconds, "date": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -201,12 +197,12 @@ def clipped_loss(labels, probabilities):
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
     rate, decay = recipe.learning_rate, recipe.weight_decay or None
+    if recipe.first_step:
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([0], [recipe.first_step, rate])
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
-        start = {"initial_learning_rate": rate}
-        if warm:
-            start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
-        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **start)
+        rise = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
+        rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **rise)
     if recipe.optimizer == "sgd":
         made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     else:
@@ -233,14 +229,6 @@ def hosts() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def oversized_step(job: Job) -> None:
-    """Take one step of size first_step from one batch, then go back to the usual learning rate."""
-    rows = job.learn[: job.batch].astype(np.int32)
-    job.model.optimizer.learning_rate = job.recipe.first_step
-    job.model.fit(**feed(job.batch, rows, job.one_hot[rows]), shuffle=False, verbose=0)
-    job.model.optimizer.learning_rate = job.recipe.learning_rate
-
-
 def feed(size: int, *arrays: np.ndarray) -> dict:
     """Return what fit() and predict() are given to read arrays in order, in batches of so many."""
     if keras.backend.backend() != "tensorflow":
@@ -253,32 +241,29 @@ def feed(size: int, *arrays: np.ndarray) -> dict:
     return {"x": data.batch(size).with_options(options)}
 
 
-def resume(path: Path | None, model: keras.Model) -> tuple[dict[str, list[float]], list[float]]:
-    """Put a saved state, if whole, into the model; return history and seconds, else empty ones."""
+def resume(path: Path | None, model: keras.Model) -> dict[str, list[float]]:
+    """Put a saved state, if whole, into the model; return its history, else an empty one."""
     if not path or not path.exists():
-        return {}, []
+        return {}
     try:
         with np.load(path, allow_pickle=False) as zipped:
             saved = dict(zipped)
-        values = [saved[f"v{i}"] for i in range(len(state(model)))]
-        names = [name for name in saved if name.startswith("history_")]
-        history = {name.removeprefix("history_"): saved[name].tolist() for name in names}
-        seconds = saved["seconds"].tolist()
+        values = [saved[f"arr_{i}"] for i in range(len(state(model)))]
+        history = pd.DataFrame(saved["history"]).to_dict("list")
     except Exception as error:  # whatever NumPy and zip's checksums raise for odd bytes
         problem = f"the checkpoint {path.name} is damaged: {error}"
         print(f"hw3: {problem}; the training starts again", file=sys.stderr)
         path.unlink()
-        return {}, []
+        return {}
     for variable, value in zip(state(model), values, strict=True):
         variable.assign(value)
-    return history, seconds
+    return history
 
 
-def save_state(path: Path, model: keras.Model, history: dict, seconds: list[float]) -> None:
+def save_state(path: Path, model: keras.Model, history: dict[str, list[float]]) -> None:
     """Write all that a training needs to go on as if it had never been broken off."""
-    arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(state(model))}
-    arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
-    write_atomically(path, lambda file: np.savez(file, seconds=seconds, **arrays))
+    values, table = map(ops.convert_to_numpy, state(model)), pd.DataFrame(history)
+    write_atomically(path, lambda f: np.savez(f, *values, history=table.to_records(index=False)))
 
 
 def state(model: keras.Model) -> list:
@@ -317,24 +302,21 @@ def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return a Run's predictions: held-out and, where its recipe `tests`, unlearned parts."""
     faces, recipe, parts = job.faces, job.recipe, {"held-out": job.held}
     if recipe.tests:
-        codes = [code for code in range(1, len(PARTS)) if code != PUBLIC or not recipe.public]
+        learned = [TRAINING, PUBLIC] if recipe.public else [TRAINING]
+        codes = np.setdiff1d(faces.part, learned)
         parts |= {PARTS[code]: np.flatnonzero(faces.part == code) for code in codes}
-    made = {}
-    for part, rows in parts.items():
-        if len(rows):
-            p = predict(job.network, faces.images[rows], recipe.views)
-            made[part] = rows, faces.labels[rows], p
-    return made
+    return {
+        part: (rows, faces.labels[rows], predict(job.network, faces.images[rows], recipe.views))
+        for part, rows in parts.items()
+    }
 
 
 def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndarray:
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over views.
 
     2 views: the face and its mirror image; 10: it, also shifted by 2 pixels along each diagonal,
-    and their mirror images. Raises ValueError for another number than 1, 2 and 10.
+    and their mirror images; a Recipe allows no other number.
     """
-    if views not in (1, 2, 10):
-        raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)] if views == 10 else [(0, 0)]
     size = len(images)
@@ -348,15 +330,3 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
         for face in (view, view[:, :, ::-1])[: min(views, 2)]:
             total += network.predict(**feed(size, face / np.float32(255)), verbose=0)
     return total[: len(images)] / views
-
-
-def logistic(faces: Faces, recipe: Recipe) -> np.ndarray:
-    """Return the held-out labels that a logistic regression on the recipe's raw pixels predicts."""
-    from sklearn.linear_model import LogisticRegression
-
-    learn, held = split(faces, recipe)
-    pixels = faces.images.reshape(len(faces), -1)
-    # centered, which changes no answer, but the optimizer needs a tenth of the steps
-    center = pixels[learn].mean(0, dtype=np.float32)
-    x, x_held = ((pixels[rows] - center) / np.float32(255) for rows in (learn, held))
-    return LogisticRegression(C=0.01, max_iter=1000).fit(x, faces.labels[learn]).predict(x_held)

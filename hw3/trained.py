@@ -8,7 +8,7 @@ from hw3.faces import Faces
 from hw3.recipes import Recipe
 
 
-def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False, verbose=1) -> runs.Run:
+def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False) -> runs.Run:
     """Return the run of a network on faces by a recipe; train it unless it is on disk and whole.
 
     fresh trains in any case, else an interrupted training goes on. Raises as `train.train`.
@@ -27,7 +27,7 @@ def obtain(network: str, faces: Faces, recipe: Recipe, fresh=False, verbose=1) -
                 print(f"hw3: {error}; it is made again", file=sys.stderr)
         from hw3 import train  # imports Keras, which takes seconds
 
-        run, model = train.train(network, faces, recipe, checkpoint, verbose)
+        run, model = train.train(network, faces, recipe, checkpoint)
         runs.save(run, folder, model.save_weights)
         checkpoint.unlink(missing_ok=True)
         return run

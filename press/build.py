@@ -32,8 +32,10 @@ RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
 AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
 # What a chapter leaves in the build's demo/: without it, it runs again.
 BESIDE = {"try": ("runtime.js", "recorded.js", "drawn.js", "own.js")}
+PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
-SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt")
+SOURCES = "book/references.bib"
+SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", SOURCES)
 
 
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
@@ -123,6 +125,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     notebook = nbformat.read(failed, as_version=4)
     told = {"values": values.keep(notebook, chapter.name)}
     told |= page_head(notebook, parameters["PROFILE"], data)
+    check_figures(notebook, chapter.name, numbers)
     notebook.metadata["hw3"] = {"key": key, **told}
     tidy(notebook, parameters["DATA"])
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
@@ -145,6 +148,18 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
                 head["own"]["data"] = [data]
             return head
     return {}
+
+
+def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
+    """Raise BuildError where a figure has no alternative text; numbers are of cells, by id."""
+    for cell in notebook.cells:
+        for out in (out for out in cell.get("outputs", ()) if "data" in out):
+            pictures = [kind for kind in out.data if kind.startswith("image/")]
+            plain = PLOTLY in out.data and "aria-label" not in out.data.get("text/html", "")
+            if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
+                use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
+                where = f"book/{name}, cell {numbers[cell.id]}"
+                raise BuildError(f"hw3: {where}: a figure without alternative text: use {use}")
 
 
 def tidy(notebook, data: str | None) -> None:
@@ -255,6 +270,7 @@ def write_source(
     (source / "book").mkdir(parents=True, exist_ok=True)
     for path in executed:
         shutil.copyfile(path, source / "book" / path.name)
+    shutil.copyfile(ROOT / SOURCES, source / SOURCES)
     config, toc = chapters.read_settings("_config.yml"), chapters.read_settings("_toc.yml")
     texts = texts or {}
     shown = [(config, "title"), (config, "author"), *((part, "caption") for part in toc["parts"])]

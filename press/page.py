@@ -11,7 +11,7 @@ from pathlib import Path
 from docutils import nodes
 
 from hw3.disk import ROOT, build_dir
-from press import values
+from press import chapters, values
 
 # One line under each title.
 HEAD = {
@@ -25,6 +25,7 @@ HEAD = {
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
+NUMBER = re.compile(r'<span class="label">.*?(?=<p>)', re.DOTALL)  # of a source: cited by name
 # What the demo's page may load and connect to: files beside it, and what its scripts make
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "
@@ -41,6 +42,7 @@ def setup(app) -> dict:
     app.add_css_file("page.css")
     app.add_js_file(None, body=SCRIPT)
     app.connect("doctree-read", add_head)
+    app.connect("doctree-read", number_equations)
     app.connect("html-page-context", fit_page)
     app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when extensions copied their files
@@ -63,6 +65,16 @@ def keep_alternative_texts() -> None:
     NbElementRenderer.render_image = render_image
 
 
+def number_equations(app, doctree) -> None:
+    """Number the labeled equations of the homework by chapter: (4.1) is the first of chapter 4."""
+    labels = app.env.get_domain("math").equations
+    name = Path(app.env.docname).name
+    for equation in doctree.findall(nodes.math_block):
+        if name in chapters.HOMEWORK and equation.get("label"):
+            equation["number"] = f"{chapters.HOMEWORK.index(name) + 1}.{equation['number']}"
+            labels[equation["label"]] = app.env.docname, equation["number"]
+
+
 def add_head(app, doctree) -> None:
     """Put the head under the title of a page that was made from an executed chapter."""
     about = values.about(app.env)
@@ -70,11 +82,12 @@ def add_head(app, doctree) -> None:
         title = next(doctree.findall(nodes.title))
         # as written: the one that was executed may name this machine's faces
         file = ROOT / f"{app.env.docname}.ipynb"
-        line = head(about, file.name, file.read_bytes())
+        space = "" if app.config.language.startswith("zh") else " "  # 。 has one of its own
+        line = head(about, file.name, file.read_bytes(), space)
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def head(about: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
+def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> nodes.paragraph:
     """Return the line that says which runs a page shows, and how to open its chapter.
 
     about is as of show.head. The name of the file saves the notebook, which stands whole in the
@@ -88,11 +101,11 @@ def head(about: dict, file: str, notebook: bytes = b"") -> nodes.paragraph:
             first, last = runs["date"][0], runs["date"][-1]
             words["date"] = first if first == last else f"{first} / {last}"
             texts.append(HEAD[kind].format(**words))
-    if texts:
+    if about.get("recorded", {}).get("data"):  # where there are none, no accuracy is shown
         texts.append(HEAD["intervals"])
     line = nodes.paragraph(classes=["hw3-head"])
     for text in texts:
-        line += [nodes.inline("", text), nodes.Text(" ")]
+        line += [nodes.inline("", text), nodes.Text(space)]
     named = {"{command}": nodes.literal("", "make lab"), "{file}": saving(file, notebook)}
     parts = re.split("({command}|{file})", HEAD["edit"])
     line += nodes.inline("", "", *(named.get(text) or nodes.Text(text) for text in parts))
@@ -131,10 +144,9 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
         s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()
     ]
     # plotly's script once: run again, it would cut figures off from clicks
-    before, figure, after = context.get("body", "").partition(FIGURE)
-    if figure:
-        script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
-        context["body"] = before + script + figure + after
+    script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
+    body = NUMBER.sub("", context.get("body", ""))
+    context["body"] = body.replace(FIGURE, script + FIGURE, 1)
     # This page looks at the reader's picture: the browser keeps it from opening any connection.
     if Path(pagename).name == "try":
         policy = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">'

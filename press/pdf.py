@@ -248,6 +248,16 @@ def print_book(source: Path, target: Path, facts: dict[str, str]) -> int:
     raise BuildError(f"{wrong}: lower DPI in press/pdf.py")
 
 
+def offer(pdf: Path, html: Path) -> None:
+    """Put a PDF beside the front page, and a link to it into the head of each page."""
+    shutil.copyfile(pdf, html / pdf.name)
+    for path in html.rglob("*.html"):
+        up = "../" * (len(path.relative_to(html).parts) - 1)
+        link = f'<a class="btn btn-sm hw3-language" href="{up}{pdf.name}" hreflang="en">PDF</a>'
+        page = path.read_text(encoding="utf-8").replace(f"<!-- {pdf.name} -->", link)
+        path.write_text(page, encoding="utf-8")
+
+
 def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
     """Build the book, print it, and return the path of the PDF.
 
@@ -263,5 +273,6 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
     with locked(build_dir() / "book.lock"):
         chapters = [build_dir() / "executed" / f"{name}.ipynb" for name in ORDER]
         pages = print_book(book.write_source(chapters), target, facts)
+        offer(target, build_dir() / "html")
     print(f"{target}: {pages} pages, {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return target

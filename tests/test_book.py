@@ -242,6 +242,31 @@ def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path)
     assert not target.exists()
 
 
+STYLED = "from hw3 import figures, show; figures.style(); figure, _ = show.panels(2)"
+PLOTLY = "import plotly.graph_objects as go; plot = go.Figure()"
+GOOD = "display(show.labeled(figure, 'a panel'), show.Interactive(plot, 'a plot'))"
+
+
+@pytest.mark.parametrize(
+    ("cell", "use"), [(f"{STYLED}; figure", "labeled"), (f"{PLOTLY}; plot", "Interactive")]
+)
+def test_a_figure_without_alternative_text_is_named_with_what_to_use(tmp_path, cell, use):
+    path = chapter_of(tmp_path / "seen.ipynb", "x = 1", cell)
+    target = tmp_path / "out" / path.name
+    with pytest.raises(build.BuildError) as caught:
+        build.run_chapter(path, target, {"DATA": None, "PROFILE": "smoke"}, "key")
+    where = "hw3: book/seen.ipynb, cell 3: a figure without alternative text"
+    assert str(caught.value) == f"{where}: use show.{use}(figure, 'what it shows')"
+    assert not target.exists()
+
+
+def test_figures_with_alternative_text_pass(tmp_path):
+    path = chapter_of(tmp_path / "seen.ipynb", f"{STYLED}; {PLOTLY}; {GOOD}")
+    build.run_chapter(path, tmp_path / "out.ipynb", {"DATA": None, "PROFILE": "smoke"}, "key")
+    outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    assert ["image/png" in out.data for out in outputs] == [True, False]
+
+
 def sad():
     raise build.BuildError("hw3: the kettle is empty")
 
@@ -624,7 +649,8 @@ def test_page_says_its_data_and_asks_no_other_host(built, name):
 def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
     assert "6,040,327" in page(built, "cnn.html")
     assert "6,036,839" in page(built, "dnn.html")
-    assert "+29.0 points [27.1, 30.8]" in page(built, "dnn.html")
+    assert "29.0 points [27.1, 30.8]" in page(built, "dnn.html")
+    assert "+29.0" not in page(built, "dnn.html") + page(built, "index.html"), "leads by, no plus"
     assert "95% interval" in page(built, "cnn.html")
     # one accuracy to beat, in the prose and in both figures of curves
     assert "one in seven" not in page(built, "cnn.html")

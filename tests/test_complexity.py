@@ -135,7 +135,7 @@ def test_bad_geometry_gets_one_clear_line(given, message):
 @pytest.mark.parametrize(
     ("image", "kernels", "message"),
     [
-        ((4, 4, 2), (2, 2, 3, 1), "2 channels"),
+        ((4, 4, 2), (2, 2, 3, 1), r"not \(4, 4, 2\), \(2, 2, 3, 1\)"),
         ((4, 5, 2), (2, 2, 2, 1), "need an? "),
         ((4, 4), (2, 2, 1, 1), "need an? "),
     ],
@@ -192,11 +192,10 @@ def test_every_profile_has_its_sizes():
 
 
 def test_every_size_is_measured_and_drawn(monkeypatch):
-    sizes = {"n": (4, 6, 8), "C": (2, 3, 4), "repeats": 2}
-    monkeypatch.setitem(complexity.SIZES, "tiny", sizes)
+    monkeypatch.setitem(complexity.SIZES, "tiny", ((4, 6, 8), 2))
     times = complexity.measure("tiny")
     assert list(times["n"]) == [4, 6, 8, 48, 48, 48]
-    assert list(times["C"]) == [64, 64, 64, 2, 3, 4]
+    assert list(times["C"]) == [64, 64, 64, 4, 6, 8]
     assert list(times["multiplications"]) == [
         9 * n**2 * c**2 for n, c in zip(times["n"], times["C"], strict=True)
     ]
@@ -207,7 +206,7 @@ def test_every_size_is_measured_and_drawn(monkeypatch):
     }
     for ax, axis in zip(figures.timing(times, slopes).axes, ("n", "C"), strict=True):
         measured = ax.lines[0]
-        assert tuple(measured.get_xdata()) == sizes[axis]
+        assert tuple(measured.get_xdata()) == (4, 6, 8)
         np.testing.assert_allclose(
             measured.get_ydata(), 1e3 * times.loc[times["varied"] == axis, "seconds"]
         )

@@ -28,7 +28,7 @@ def test_gradient_of_a_linear_network_is_its_weights():
     model.set_weights([weights])
     x = np.ones((1, 2, 2, 1), np.float32)
     by_x, by_more = inside.gradient(
-        lambda x, more: ops.sum((inside.through(model.layers, x) + 2 * more)[:, 1]),
+        lambda x, more: ops.sum((model(x) + 2 * more)[:, 1]),
         x,
         np.zeros((1, 3)),
     )
@@ -166,7 +166,7 @@ def test_exciting_input_looks_like_the_filter():
     kernel[:, 2] = 0
     model = network(layers.Conv2D(2, 5, padding="same", use_bias=False, name="edges"))
     model.set_weights([kernel])
-    left, right = inside.excite(model.layers, [0, 1], side=9)
+    left, right = inside.excite(model, "edges", [0, 1], side=9)
     assert left[2:7, 2:4].mean() > 0.9 > 0.1 > left[2:7, 5:7].mean()
     assert right[2:7, 2:4].mean() < 0.1 < 0.9 < right[2:7, 5:7].mean()
     assert left[0].mean() == pytest.approx(0.5, abs=0.1)  # what the filter does not see stays gray
@@ -215,9 +215,9 @@ def test_a_look_holds_all_that_the_page_shows():
 
 def test_the_cnn_has_the_layers_that_are_asked():
     model = models.cnn()
-    assert inside.layers(model, inside.LAST_MAPS)[-1].output.shape[1:] == (12, 12, 256)
-    assert inside.layers(model, inside.LAST_HIDDEN)[-1].output.shape[1:] == (256,)
-    assert inside.layers(model)[-1].output.shape[1:] == (7,)
+    assert inside.part(model, inside.LAST_MAPS).layers[-1].output.shape[1:] == (12, 12, 256)
+    assert inside.part(model, inside.LAST_HIDDEN).layers[-1].output.shape[1:] == (256,)
+    assert inside.part(model).layers[-1].output.shape[1:] == (7,)
 
 
 def test_the_record_is_of_the_recorded_weights_and_holds_no_picture():

@@ -85,15 +85,21 @@ def test_difference_of_different_images():
 
 def test_resampling_keeps_row_sums_and_means():
     counts = np.diag([50] * 7) + 10
-    copies = claims.resample(counts)
+    copies = claims.resample(tuple(counts.ravel()))
     np.testing.assert_allclose(copies.sum(-1), np.broadcast_to(counts.sum(1), copies.shape[:2]))
     np.testing.assert_allclose(copies.mean(0), counts, atol=1.2)
 
 
 def test_verdict_rule():
-    assert metrics.verdict([0.1, 0.2], [0.3, 0.4]) == "holds"
-    assert metrics.verdict([-0.3, 0.2], [-0.1, 0.4]) == "does not hold"
-    assert metrics.verdict([-0.1, 0.2], [0.1, 0.4]) == "undecided"
+    for first, verdict, decides in (
+        ((0.1, 0.3), "holds", "first"),
+        ((-0.3, -0.1), "does not hold", "first"),
+        ((-0.1, 0.1), "undecided", "first"),
+        ((0.3, 0.6), "holds", "second"),
+    ):
+        ends = {"first": first, "second": (0.2, 0.4)}
+        tests = {name: metrics.Interval(0.0, *end, signed=True) for name, end in ends.items()}
+        assert metrics.decide(tests) == (verdict, decides, tests[decides])
 
 
 def test_a_table_says_percent_with_wilsons_interval():

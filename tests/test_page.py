@@ -10,12 +10,13 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
 from playwright.sync_api import expect, sync_playwright
 from plotly.offline import get_plotlyjs
 
@@ -243,6 +244,46 @@ def test_first_page_leads_to_the_front_page(html, first):
         (html / first).parent
         / re.search(r'http-equiv="Refresh" content="0; url=([^"]+)"', text).group(1)
     ).is_file()
+
+
+@pytest.fixture(scope="module")
+def soups(html):
+    """Return {path: page} of both editions, parsed."""
+    paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+    return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in paths}
+
+
+def test_every_link_into_the_book_leads_to_a_file_and_a_place_in_it(built, soups):
+    """Links to other hosts are only listed, in links.txt beside the HTML."""
+    seen, others = {}, set()
+    for path, soup in soups.items():
+        asked = [tag.get("href", tag.get("src")) for tag in soup.select("[href], [src]")]
+        links = [urljoin(path.as_uri(), address) for address in asked]
+        seen[path] = {tag["id"] for tag in soup.select("[id]")}, links
+        others |= {link for link in links if link.startswith("http")}
+    assert broken(seen) == []
+    assert sum(len(links) for _, links in seen.values()) > 1500
+    assert any(link.startswith("https://arxiv.org/") for link in others)
+    (built[0] / "links.txt").write_text("\n".join(sorted(others)), encoding="utf-8")
+
+
+def test_equations_are_numbered_by_chapter_and_sections_in_none(html, soups):
+    for edition in (html, html / "zh"):
+        for number, name in enumerate(chapters.HOMEWORK, 1):
+            soup = soups[edition / "book" / f"{name}.html"]
+            numbers = [place.find(string=True) for place in soup.select(".eqno")]
+            assert numbers == [f"({number}.{i})" for i in range(1, len(numbers) + 1)]
+            assert {"complexity": 6, "pca": 13}.get(name, 0) <= len(numbers)
+            assert soup.h1.text.startswith(f"{number}. ")
+            for link in soup.select("a[href^='#equation-']:not(.headerlink)"):
+                assert link.text == soup.find(id=link["href"][1:]).select_one(".eqno").find(
+                    string=True
+                )
+    headings = [
+        heading.text for soup in soups.values() for heading in soup.select("section :is(h2, h3)")
+    ]
+    assert len(headings) > 100
+    assert [heading for heading in headings if re.match(r"\d+\.", heading)] == []
 
 
 # The mask of a box that scrolls sideways, before and after it was scrolled to its end.
@@ -484,12 +525,17 @@ def test_head_names_the_runs_and_the_chapter():
         "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
         "Open in JupyterLab: make lab, then cnn.ipynb."
     )
-    assert page.head(told(([],) * 4, own), "x").astext().startswith("This build: drawn faces")
+    assert page.head(told(([],) * 4, own), "x").astext() == (
+        "This build: drawn faces, profile smoke, CPU A, 2026-02-01. "
+        "Open in JupyterLab: make lab, then x."
+    ), "no run, no interval"
     assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
 
 
 def test_every_page_says_which_runs_it_shows(html):
     for name in chapters.ORDER:
+        if name == "references":  # it computes nothing
+            continue
         text = (html / "book" / f"{name}.html").read_text(encoding="utf-8")
         line = re.search(r'</h1>\s*<p class="hw3-head">(.*?)</p>', text).group(1)
         assert re.search(r"This build: drawn faces, profile smoke, \S.*, 20\d\d-\d\d-\d\d\.", line)
@@ -520,6 +566,32 @@ def test_notebooks_are_saved_from_disk_as_written_without_paths(html, browser, t
         saved.value.save_as(tmp_path / "saved.ipynb")
         assert wrong == []
     assert (tmp_path / "saved.ipynb").read_text(encoding="utf-8") == source
+
+
+def test_every_source_is_cited_and_both_editions_list_all(html):
+    sources = (runs.ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{(\w+),", sources, re.MULTILINE)
+    assert len(keys) > 30
+    texts = [path.read_text("utf-8") for path in (runs.ROOT / "book").glob("*.ipynb")]
+    assert set(re.findall(r"\{cite:\w+\}`(\w+)`", "".join(texts))) == set(keys)
+    for edition in (html, html / "zh"):
+        page = (edition / "book" / "references.html").read_text(encoding="utf-8")
+        assert sorted(re.findall(r'<div class="citation" id="(\w+)"', page)) == sorted(keys)
+        assert 'class="label"' not in page
+
+
+def test_every_chapter_links_its_words_to_the_glossary_of_its_edition(html):
+    for edition in (html, html / "zh"):
+        glossary = (edition / "book" / "references.html").read_text(encoding="utf-8")
+        words = set(re.findall(r'<dt id="(term-[^"]+)"', glossary))
+        assert len(words) > 12
+        used = set()
+        for name in set(chapters.ORDER) - {"references"}:
+            page = (edition / "book" / f"{name}.html").read_text(encoding="utf-8")
+            linked = set(re.findall(r'href="references\.html#(term-[^"]+)"', page))
+            assert linked, name
+            used |= linked
+        assert used == words
 
 
 # Where the middle of a cell is in the window, by plotly's own way from data to pixels.
@@ -760,6 +832,20 @@ def test_chapter_4_answers_all_three_parts_on_its_first_screen(html, browser):
         for part in ("table", "[id$=eq-time]", "[id$=eq-space]"):
             box = tab.locator(f"article {part}").first.bounding_box()
             assert 0 < box["y"] < box["y"] + box["height"] < WIDE["height"], part
+
+
+def test_chapter_2_answers_on_its_first_screen(html, browser):
+    with opened(browser, html / "book" / "dnn.html") as (tab, _):
+        tab.set_viewport_size(WIDE)
+        box = tab.locator("article ul:has(> li > p) > li").nth(2).bounding_box()
+        assert 0 < box["y"] < box["y"] + box["height"] < WIDE["height"]
+
+
+def test_no_space_follows_a_full_stop_in_the_head_of_a_chinese_page(soups, html):
+    for name in chapters.ORDER:
+        text = soups[html / "zh" / "book" / f"{name}.html"].select_one("p.hw3-head").text
+        assert "。" in text
+        assert "。 " not in text
 
 
 def test_calculator_shows_its_first_layer_without_scripts(html, browser):

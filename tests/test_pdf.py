@@ -409,6 +409,13 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
         return 7
 
     monkeypatch.setattr(pdf, "print_book", fake)
+    html = runs.build_dir() / "html"
+    for name in ("index.html", "zh/book/cnn.html"):
+        (html / name).parent.mkdir(parents=True, exist_ok=True)
+        (html / name).write_text("<header>A<!-- report.pdf --></header>")
     cli.main(["pdf", "--profile", "smoke", "--data", "faces.csv"])
     assert asked == [("smoke", "faces.csv", False)]
     assert capsys.readouterr().out == f"{runs.build_dir() / 'report.pdf'}: 7 pages, 1.2 MB\n"
+    assert (html / "report.pdf").stat().st_size == 1_250_000
+    for name, link in (("index.html", "report.pdf"), ("zh/book/cnn.html", "../../report.pdf")):
+        assert f' href="{link}" ' in (html / name).read_text()

@@ -29,6 +29,34 @@ def test_no_sentence_stands_in_a_code_cell_and_cells_are_short(name):
     assert functions == []
 
 
+# README.md.
+
+
+def test_the_headline_table_of_the_readme_holds_the_recorded_numbers():
+    names = {"one CNN": runs.SHOWN_CNN, "one DNN, with residual blocks": runs.SHOWN_DNN}
+    names |= {
+        f"the original's {n.upper()}, by its own recipe": f"original-{n}" for n in ("cnn", "dnn")
+    }
+    shown = {name: [runs.recorded(recorded)[0]] for name, recorded in names.items()}
+    members = [run for name in ablation.ENSEMBLE for run in runs.recorded(name)]
+    labels, mean = members[0].predicted("PrivateTest")[0], ablation.ensemble(members, "PrivateTest")
+    together = metrics.proportion((mean["mean"] == labels).sum(), len(labels))
+    assert len(members) == 9
+    rows = [("ensemble: the mean of nine CNNs", together, members)]
+    rows += [(n, metrics.accuracy(found[0], "PrivateTest"), found) for n, found in shown.items()]
+    lines = []
+    for name, accuracy, found in rows:
+        (device,) = {run.device for run in found}
+        seconds = f"{sum(run.seconds for run in found):,.0f}"
+        lines.append(f"| {name} | {accuracy} | {device} | {seconds} |")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line for line in readme.splitlines() if "n = 3,589" in line] == lines
+    assert shown["the original's DNN, by its own recipe"][0].recipe.loss == "stable"
+    notes = [run.note for *_, found in rows for run in found]
+    assert sum("shared the GPU" in note for note in notes) > len(notes) / 2
+    assert len(readme.splitlines()) <= 70
+
+
 # The front page.
 
 

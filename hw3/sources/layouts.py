@@ -19,15 +19,16 @@ def discover(path):
         return name(path), [(path, tuple(csvs.COLUMNS))], csvs.read
     source = f"{name(path)}: " if path.is_file() else ""
     expected = "fer2013.csv, icml_face_data.csv, train.csv, test.csv, or folders train and test"
-    while not (chosen := _choose(entries := children(top))):
+    entries = children(top)
+    while not (chosen := _choose(entries)):
         names = [entry.name for entry in entries]
         if {"FER2013Train", "FER2013Valid", "FER2013Test"} & {path.name, *names}:
             raise bad(name(path), "FER+, without FER2013's labels", expected, "use fer2013.csv")
         if len(entries) != 1 or not entries[0].is_dir():
             found = ", ".join(map(quoted, names[:3])) or "nothing"
             raise bad(name(path), found, expected, "put one there")
-        (top,) = entries
-        source += _title(top)
+        source += _title(entries[0])
+        entries = children(entries[0])
     source += " and ".join(_title(entry) for entry, _ in chosen)
     files, told, reader = chosen, "", csvs.read
     if isinstance(chosen[0][1], int):
