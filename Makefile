@@ -2,12 +2,16 @@
 #   PROFILE=smoke|quick|cpu|full   how much to train        (default quick)
 #   DATA=path                  FER2013, a file or a folder  (default: HW3_DATA, then data/, then the drawn faces)
 #   FRESH=yes|no               train again                  (default no)
+#   CHAPTER=confusion          run it alone, and build its page
+#   SET="epochs=5 batch=20"    change the recipes of your own trainings
 #   BACKEND=tensorflow|jax     Keras's backend              (default tensorflow)
 #   SEEDS=5                    networks that record trains of each recipe (default 1; combined-cnn and mild-cnn are the ensemble)
 PROFILE := quick
 BACKEND := tensorflow
 DATA :=
 FRESH :=
+CHAPTER :=
+SET :=
 UPDATE :=
 PYTHON ?= python3
 VENV := .venv
@@ -19,21 +23,25 @@ unexport PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS  # for a person's other Python
 yes = $(if $(filter 1 yes true,$($(1))),$(2),$(if $(filter-out 0 no false,$($(1))),$(error hw3: $(1)=$($(1)): say yes or no)))
 FRESHLY := $(call yes,FRESH,--fresh)
 UPDATING := $(call yes,UPDATE,--update)
+CHOSEN = --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(foreach each,$(SET),--set "$(each)")
 .DEFAULT_GOAL := help
-.PHONY: help book translations pdf test test-book stress lab data results record bench lint format lock clean gpu
+.PHONY: help book live translations pdf test test-book stress lab data results record bench lint format lock clean gpu
 
 help:  ## list the commands
-	@sed -n '2,6s/^# //p' Makefile
+	@sed -n '2,8s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 book: $(VENV)/.book  ## run the chapters that changed and build the HTML
-	@$(BIN)/python -m press book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(FRESHLY)
+	@$(BIN)/python -m press book $(CHOSEN) $(FRESHLY) $(if $(CHAPTER),--chapter "$(CHAPTER)")
+
+live: $(VENV)/.book  ## show the book in the browser; a chapter runs, and its page reloads, when it is saved
+	@$(BIN)/python -m press live $(CHOSEN)
 
 translations: $(VENV)/.book  ## list what the Chinese edition of the built book lacks (UPDATE=yes: write it into the catalog)
 	@$(BIN)/python -m press translations $(UPDATING)
 
 pdf: $(VENV)/.book  ## build the book, then print it into one PDF (needs Chromium or Chrome)
-	@$(BIN)/python -m press pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(FRESHLY)
+	@$(BIN)/python -m press pdf $(CHOSEN) $(FRESHLY)
 
 test: $(VENV)/.test  ## run the tests of the code
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not book"

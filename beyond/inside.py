@@ -335,11 +335,11 @@ def class_maps(maps: dict, labels, names, pairs, note: str = "") -> Figure:
     for ax, middles in zip(axes, medians, strict=True):
         named = [(x, y, names[e]) for e, x, y in middles.itertuples()]
         name_points(ax, named, ABOVE_EACH_OTHER, bbox=box)
-    joined = ", ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
+    joined = ", ".join(f"{names[i]}/{names[j]}" for i, j in pairs)
     label = (
         f"Maps of {len(labels)} faces as points, near where the last hidden layer is alike: "
-        f"{' and '.join(maps)}. A name stands at the median of each emotion or above or below it; "
-        f"lines join {joined}."
+        f"{', '.join(maps)}. A name stands at the median of each emotion or above or below it; "
+        f"lines join: {joined}."
     )
     return labeled(figure, label, note)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hw3 import faces, metrics, recipes, runs, trained, weights
-from hw3.commands import DATA, FRESH, MUCH, PROFILE, Commands, option
+from hw3.commands import CHANGES, DATA, FRESH, MUCH, PROFILE, Commands, option
 from hw3.disk import ROOT, build_dir, write_atomically
 from hw3.faces import FacesError
 from hw3.sources.download import download
@@ -27,9 +27,7 @@ def commands() -> Commands:
     text = "how to train (default: original)"
     name = option("--recipe", choices=recipes.RECIPES, default="original", help=text)
     seed = option("--seed", type=int, default=0, help="of everything random (default: 0)")
-    text = "change a field of the recipe, as in --set epochs=5; may be repeated"
-    change = option("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
-    training = DATA, PROFILE, name, seed, change
+    training = DATA, PROFILE, name, seed, CHANGES
 
     add = made.add(data, DATA).add_argument
     add("--download", action="store_true", help="get FER2013 into data/ through kagglehub")
@@ -41,7 +39,7 @@ def commands() -> Commands:
     add("--crop", metavar="X,Y,SIZE", help="another square: left, top and side, in pixels")
     add("-o", "--output", metavar="result.csv", help="where the submission goes (for a test.csv)")
     add("--network", choices=("cnn", "dnn"), help="your own one instead of the recorded CNN")
-    add = made.add(record, DATA, change).add_argument
+    add = made.add(record, DATA, CHANGES).add_argument
     add("--profile", default="full", **MUCH)
     add("name", choices=[f"{r}-{n}" for r, networks in recipes.RECIPES.items() for n in networks])
     add("--seeds", type=int, default=1, metavar="N", help="the seeds up to N - 1 (default: 1)")

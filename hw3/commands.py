@@ -30,6 +30,8 @@ DATA = option("--data", metavar="PATH", type=path, help=FACES)
 MUCH = {"choices": recipes.PROFILES, "help": "how much to train (default: %(default)s)"}
 PROFILE = option("--profile", default="quick", **MUCH)
 FRESH = option("--fresh", action="store_true", help="train again even if nothing changed")
+SET = "change a field of the recipe, as in --set epochs=5; may be repeated"
+CHANGES = option("--set", action="append", default=[], metavar="FIELD=VALUE", help=SET)
 OTHER = "or name another folder in the environment variable HW3_BUILD"
 NO_ROOM = {errno.ENOSPC: f"free some space, {OTHER}", errno.EROFS: f"make it writable, {OTHER}"}
 

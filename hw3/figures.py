@@ -8,7 +8,7 @@ import io
 import json
 from base64 import b64encode
 from collections import Counter
-from itertools import cycle, product
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -26,6 +26,8 @@ from hw3.show import calculator, head, labeled, panels, plain, source, style, ta
 COLORS = show.COLORS
 FACES = 6  # of one cell of a confusion matrix
 SIDES = "true", "predicted"  # what a row and a column of it are
+HOVER = "true %{y}, predicted %{x}:<br>%{customdata[0]} of %{customdata[1]} faces,<br>"
+HOVER += "%{customdata[2]}<extra></extra>"
 EVEN = 1 / N_CLASSES, "one in seven"  # an accuracy to compare with, and its name
 GRID = {"title_standoff": 8, "fixedrange": True}
 GRID |= dict.fromkeys(("gridcolor", "zerolinecolor"), "rgba(128,128,128,0.3)")
@@ -76,8 +78,8 @@ def architecture(network) -> Figure:
     name = network.name.upper()
     ax.set(ylim=(-34, 34), title=f"{name}: channels or units above, width of the maps below")
     ax.axis("off")
-    layers = ", ".join(f"{names[kind]} {' x '.join(map(str, shape))}" for kind, shape in boxes)
-    label = f"The layers of the {name} in a row, with the shape of what they give: {layers}."
+    layers = ", ".join(f"{names[kind]} {'x'.join(map(str, shape))}" for kind, shape in boxes)
+    label = f"{name}: layers in a row, with the shape of what they give. {layers}."
     return labeled(figure, label)
 
 
@@ -106,10 +108,11 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interact
                 y = np.round(history[prefix + quantity], 5).tolist()
                 # beside a longer run, the value of an epoch nearby may stand
                 epoch = " (epoch %{x})" if len(y) < longest else ""
+                hover = f"%{{y}} %{{fullData.name}}, {part}{epoch}<extra></extra>"
                 look = {"mode": "lines+markers" if len(y) < 30 else "lines"}
                 look |= {"line": {"color": color, "dash": dash, "width": 2}}
-                look |= {"hovertemplate": f"%{{y}} {name}, {part}{epoch}<extra></extra>"}
-                look |= {"name": name, "legendgroup": name}  # a click hides it in both panels
+                # a click on the group's name hides it in both panels
+                look |= {"name": name, "legendgroup": name, "hovertemplate": hover}
                 look |= {"showlegend": row == 1 and part == "held-out", "row": row, "col": 1}
                 figure.add_scatter(x=list(range(1, len(y) + 1)), y=y, **look)
     values = pd.concat(map(pd.DataFrame, histories.values())).replace(np.inf, np.nan)
@@ -165,9 +168,9 @@ def intervals(rows, value, low, high, label, note="", level=0.95, points=False, 
     kind, readings = "cell" if points else "short", []
     for end, i in (("highest", rows[value].argmax()), ("lowest", rows[value].argmin())):
         interval = Interval(*rows[[value, low, high]].iloc[i], signed=points)
-        readings.append(f"{end} is {rows.index[i]} with {format(interval, kind)}")
-    ends = "; ".join(readings)
-    label = f"{label}, {len(rows)} rows, each a dot in a bar, its {level} interval: {ends}."
+        readings.append(f"{end}: {rows.index[i]}, {format(interval, kind)}")
+    label = f"{label}. {len(rows)} rows, each a dot in a bar, its {level} interval. "
+    label += f"{'; '.join(readings)}."
     return labeled(ax.figure, label, note)
 
 
@@ -191,13 +194,12 @@ def _read_matrices(matrices: dict, names, sides=SIDES) -> str:
         right, wrong = shares.diagonal(), np.where(np.eye(len(names)) == 1, -1, shares)
         best, worst = np.nanargmax(right), np.nanargmin(right)
         true, taken = np.unravel_index(np.nanargmax(wrong), wrong.shape)
-        reading = (
-            f"most often right is {names[best]} ({right[best]:.2f}), "
-            f"least often {names[worst]} ({right[worst]:.2f}); the largest other share is "
-            f"{names[true]} taken for {names[taken]} ({wrong[true, taken]:.2f})."
+        readings.append(
+            f"{title}: most often right: {names[best]} {right[best]:.2f}; "
+            f"least often right: {names[worst]} {right[worst]:.2f}; "
+            f"largest other share: {names[true]} → {names[taken]} {wrong[true, taken]:.2f}."
         )
-        readings.append(f"{title}: {reading}")
-    return f"Shares of a row, {sides[0]}, by column, {sides[1]}. {' '.join(readings)}"
+    return f"Shares of a row. Rows: {sides[0]}; columns: {sides[1]}. {' '.join(readings)}"
 
 
 def confusion_matrix(cells, names, title, note="", whole=False, faces=None) -> show.Interactive:
@@ -208,17 +210,17 @@ def confusion_matrix(cells, names, title, note="", whole=False, faces=None) -> s
     """
     size = len(names)
     count, share = (cells[c].to_numpy().reshape(size, size) for c in ("count", "share"))
-    words = []
-    for (true, predicted), c in zip(product(names, names), cells.itertuples(), strict=True):
-        interval = Interval(c.share, c.low, c.high)
-        of = f"{c.count:,} of {c.n:,} faces,<br>{interval:short}" if c.n else "no faces"
-        words.append(f"true {true}, predicted {predicted}:<br>{of}")
-    words = np.reshape(words, (size, size)).tolist()
-    look = {"zmin": 0, "zmax": 1, "showscale": False, "xgap": 1, "ygap": 1, "hoverinfo": "text"}
+    told = [
+        (f"{k:,}", f"{n:,}", f"{Interval(*interval):short}" if n else "–")
+        for k, n, *interval in cells.itertuples(index=False)
+    ]
+    told = np.reshape(told, (size, size, 3)).tolist()
+    look = {"zmin": 0, "zmax": 1, "showscale": False, "xgap": 1, "ygap": 1}
+    look["hovertemplate"] = HOVER
     # under words of the page's color, in both themes
     look["colorscale"] = [(0, "rgba(1,115,178,0.04)"), (1, "rgba(1,115,178,0.7)")]
     look["texttemplate"] = "%{text:,}" if whole else "%{z:.2f}"
-    values = {"z": share.round(4).tolist(), "text": count.tolist(), "hovertext": words}
+    values = {"z": share.round(4).tolist(), "text": count.tolist(), "customdata": told}
     figure = go.Figure(go.Heatmap(look | values, x=names, y=names))
     axis = {"automargin": True, "fixedrange": True, "showgrid": False}
     figure.update_xaxes(axis, title="predicted")
@@ -256,9 +258,9 @@ def layer_costs(layers: pd.DataFrame) -> Figure:
         ax.set(title=f"where the {column} are", xlabel=f"share of all {column} (%)", ylabel="")
         ax.set_xlim(0, 1.2 * share.max())
         layer = rows["layer"][share.idxmax()]
-        readings.append(f"of the {column} most, {share.max():.1f}%, are in {layer}")
-    most = " and ".join(readings)
-    label = f"Two bar charts over the same {len(rows)} layers, shares in percent: {most}."
+        readings.append(f"{column}: {layer}, {share.max():.1f}%")
+    label = f"Two bar charts over the same {len(rows)} layers. Largest shares: "
+    label += f"{'; '.join(readings)}."
     return labeled(figure, label)
 
 
@@ -283,12 +285,11 @@ def timing(times: pd.DataFrame, slopes: dict) -> Figure:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         ax.legend()
-    laws = [f"with {a} the measured time grows with slope {s.value:.2f}" for a, s in slopes.items()]
+    measured = "; ".join(f"{axis}, {slope.value:.2f}" for axis, slope in slopes.items())
     label = (
-        "Milliseconds against size, both logarithmic, beside a line of slope 2 through the last: "
-        f"{', '.join(laws)}."
+        "Milliseconds against size, both logarithmic, beside a line of slope 2 through the last."
     )
-    return labeled(figure, label)
+    return labeled(figure, f"{label} Measured slopes: {measured}.")
 
 
 def pca_space(x, mean, axes, rebuilt, lengths) -> show.Interactive:

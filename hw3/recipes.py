@@ -2,6 +2,7 @@
 
 import ast
 import math
+import os
 from dataclasses import dataclass, fields, replace
 
 
@@ -21,6 +22,8 @@ class Recipe:
     schedule: str = "constant"  # or "cosine": to zero along half a cosine over the whole training
     loss: str = "stable"  # on logits; or "clipped": probabilities clipped at 1e-7, as Keras in 2018
     smoothing: float = 0.0  # share of the label spread over all seven classes (stable loss)
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which a face's share in its mix is drawn
+    ema: float = 0.0  # momentum of the weights' moving average, which then is what is judged
     norm_momentum: float = 0.99  # BatchNorm's averages remember about 1 / (1 - momentum) steps
     precise_norm: bool = False  # at the end, BatchNorm averages anew, over undistorted faces
     dtype: str = "float32"  # of Keras; or "mixed_bfloat16": what a GPU multiplies fastest
@@ -67,8 +70,9 @@ CHOICES = {"architecture": ("original", "residual", "narrow"), "optimizer": ("ad
 CHOICES |= {"schedule": ("constant", "cosine"), "loss": ("stable", "clipped")}
 CHOICES |= {"dtype": ("float32", "mixed_bfloat16"), "views": (1, 2, 10)}
 LIMITS = dict.fromkeys(("epochs", "batch", "train_cap", "held_out_cap"), (1, math.inf))
-LIMITS |= dict.fromkeys(("smoothing", "warmup", "zoom", "norm_momentum"), (0, 1))
+LIMITS |= dict.fromkeys(("smoothing", "ema", "warmup", "zoom", "norm_momentum"), (0, 1))
 LIMITS |= {"held_out": (0.001, 1), "seed": (0, 2**32)}  # from the first on, below the second
+CHANGES = "HW3_SET"  # a variable: changes of own trainings, "epochs=5 batch=20"
 
 # "modern" takes from the best single networks on FER2013 (Khaireddin and Chen 2021, arXiv
 # 2105.03588) the cosine, the shifts, turns and zooms, and the ten views, and adds warm-up and label
@@ -154,6 +158,12 @@ def recipe(network: str, profile: str = "quick", name: str = "original", **chang
         where = f"is not for network {network!r}: only the {other} has it"
         raise ValueError(f"architecture {made.architecture!r} {where}")
     return made
+
+
+def own(network: str, profile: str = "quick", **changes) -> Recipe:
+    """Return the `recipe` of an own training; keywords are stronger than what CHANGES says."""
+    theirs = dict(map(change, os.environ.get(CHANGES, "").split()))
+    return recipe(network, profile, **theirs | changes)
 
 
 def change(text: str) -> tuple[str, object]:

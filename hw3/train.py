@@ -93,12 +93,29 @@ def fit_epoch(job: Job, epoch: int) -> dict[str, float]:
     rng = np.random.default_rng((job.recipe.seed, epoch))
     rows = rng.permutation(job.learn)[: job.steps * job.batch].astype(np.int32)
     host, count = hosts()  # each passes its part of every batch
-    mine = rows.reshape(-1, count, job.batch // count)[:, host].ravel()
-    given = feed(job.batch // count, mine, job.one_hot[mine])
+    mine = np.arange(len(rows)).reshape(-1, count, job.batch // count)[:, host].ravel()
+    x, y = rows[mine], job.one_hot[rows]
+    if job.recipe.mixup:
+        share = rng.beta(job.recipe.mixup, job.recipe.mixup, (len(rows), 1)).astype(np.float32)
+        before = np.roll(y.reshape(job.steps, job.batch, N_CLASSES), 1, axis=1).reshape(y.shape)
+        x, y = (x, share[mine]), share * y + (1 - share) * before
+    given = feed(job.batch // count, x, y[mine])
+    trained = Trained()
+    callbacks = [trained] if job.recipe.ema else []
     with job.devices():
-        means = job.model.fit(shuffle=False, verbose=0, **given).history
+        means = job.model.fit(shuffle=False, verbose=0, callbacks=callbacks, **given).history
     job.network.set_weights(job.fitted.get_weights())
+    if job.recipe.ema:
+        for variable, value in zip(job.model.trainable_variables, trained.values, strict=True):
+            variable.assign(value)
     return {key: float(values[-1]) for key, values in means.items()}
+
+
+class Trained(keras.callbacks.Callback):
+    """Keeps the weights of an epoch's last step, which fit exchanges for their moving averages."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.values = [ops.convert_to_numpy(v) for v in self.model.trainable_variables]
 
 
 def score(job: Job) -> dict[str, float]:
@@ -115,6 +132,7 @@ def score(job: Job) -> dict[str, float]:
 def finish(job: Job, history: dict) -> Run:
     """Return the Run of a fitted model; the network has its weights, BatchNorm made precise."""
     faces, recipe, final, seconds = job.faces, job.recipe, {}, history.pop("seconds")
+    job.model.optimizer.finalize_variable_values(job.model.trainable_variables)  # with ema
     job.network.set_weights(job.fitted.get_weights())  # the last epoch may be a saved one
     if recipe.precise_norm:
         start = time.perf_counter()
@@ -173,9 +191,14 @@ def trainer(network: keras.Model, images: np.ndarray, recipe: Recipe, steps: int
     if recipe.loss == "stable":
         core, smoothing = without_softmax(network), recipe.smoothing
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    rows = keras.Input((), dtype="int32")
-    outputs = core(Distortion(recipe)(Stored(images)(rows)))
-    model = keras.Model(rows, layers.Activation("linear", dtype="float32")(outputs))
+    inputs = rows = keras.Input((), dtype="int32")
+    x = Distortion(recipe)(Stored(images)(rows))
+    if recipe.mixup:  # with the face before it in its batch (Zhang et al. 2018, arXiv 1710.09412)
+        inputs = rows, keras.Input((1,))
+        share = inputs[1][..., None, None]
+        x = share * x + (1 - share) * ops.roll(x, 1, axis=0)
+    outputs = core(x)
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(outputs))
     # of a metric's name alone Keras would make it in the first step, which is then traced twice
     metrics = [keras.metrics.CategoricalAccuracy("accuracy")]
     ahead = 8 if JIT and machine.accelerators() else 1  # so that Python stays ahead of the GPU
@@ -196,17 +219,19 @@ def clipped_loss(labels, probabilities):
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a training of so many steps."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay or None
+    rate, options = recipe.learning_rate, {"weight_decay": recipe.weight_decay or None}
     if recipe.first_step:
         rate = keras.optimizers.schedules.PiecewiseConstantDecay([0], [recipe.first_step, rate])
+    if recipe.ema:
+        options |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.schedule == "cosine":
         warm = round(recipe.warmup * steps)
         rise = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warm}
         rate = keras.optimizers.schedules.CosineDecay(decay_steps=steps - warm, **rise)
     if recipe.optimizer == "sgd":
-        made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        made = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
     else:
-        made = keras.optimizers.Adam(rate, weight_decay=decay)
+        made = keras.optimizers.Adam(rate, **options)
     made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made
 

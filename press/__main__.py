@@ -3,8 +3,8 @@
 import os
 import sys
 
-from hw3.commands import DATA, FRESH, PROFILE, Commands
-from hw3.disk import ROOT
+from hw3.commands import CHANGES, DATA, FRESH, PROFILE, Commands
+from hw3.disk import ROOT, build_dir
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -12,8 +12,11 @@ def main(arguments: list[str] | None = None) -> None:
     made = Commands("press", "Seven emotions: the pages of the report.")
     text = "bring the catalog up to date: what is missing is to be translated, what is stale goes"
     made.add(translations).add_argument("--update", action="store_true", help=text)
-    made.add(book, DATA, PROFILE, FRESH)
-    made.add(pdf, DATA, PROFILE, FRESH)
+    add = made.add(book, DATA, PROFILE, FRESH, CHANGES).add_argument
+    add("--chapter", metavar="NAME", help="run only this one; the others stay as they are")
+    made.add(pdf, DATA, PROFILE, FRESH, CHANGES)
+    add = made.add(live, DATA, PROFILE, CHANGES).add_argument
+    add("--port", type=int, default=5500, help="where the browser finds it (default: 5500)")
     made.add(lab)
     made.run(arguments)
 
@@ -22,16 +25,15 @@ def book(options) -> None:
     """Run the chapters and build the HTML (what `make book` calls)."""
     from press.build import build
 
-    build(options.profile, options.data, options.fresh)
+    build(options.profile, options.data, options.fresh, options.chapter, options.set)
 
 
 def translations(options) -> None:
     """List what the Chinese edition of the built book lacks, and what its catalog has in vain."""
     from press import translate
 
-    texts = *translate.source_texts(), translate.built_messages()
-    translator, stale = translate.check(translate.read_catalog(), *texts)
-    missing = translator.missing
+    catalog = translate.read_catalog()
+    missing, stale = translate.check(catalog)
     for kind, entries in (("missing", missing), ("stale", stale)):
         for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")
@@ -39,18 +41,37 @@ def translations(options) -> None:
     if (missing or stale) and not options.update:
         raise ValueError(f"book/locale/zh_TW.po: {counts}")
     if missing or stale:
-        translate.update(missing, stale, translator.met)
+        translate.update(missing, stale)
         todo = "translate the empty entries, correct the fuzzy ones and take that word away"
         print(f"book/locale/zh_TW.po is up to date ({counts}): {todo}")
         return
-    print(f"{len(translate.read_catalog())} translations, none missing, none stale")
+    print(f"{len(catalog)} translations, none missing, none stale")
 
 
 def pdf(options) -> None:
     """Build the book, then print it into one PDF through Chromium (what `make pdf` calls)."""
     from press.pdf import build
 
-    build(options.profile, options.data, options.fresh)
+    build(options.profile, options.data, options.fresh, options.set)
+
+
+def live(options) -> None:
+    """Build the book, show it, and after each save below book/ build what changed and reload."""
+    from livereload import Server
+
+    from press import build
+
+    def again() -> None:
+        try:
+            build.build(options.profile, options.data, changes=options.set)
+        except (ValueError, RuntimeError, OSError) as error:  # it is corrected, and saved again
+            print(error, file=sys.stderr)
+
+    again()
+    server = Server()
+    for files in ("*.ipynb", "*.bib", "locale/*.po"):
+        server.watch(str(ROOT / "book" / files), again)
+    server.serve(port=options.port, root=str(build_dir() / "html"), open_url_delay=1)
 
 
 def lab(options) -> None:

@@ -5,22 +5,23 @@ A chapter runs again where something that decides it changed (see chapters.chapt
 
 import contextlib
 import filecmp
+import io
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import yaml
 
-from hw3 import faces
+from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
 from press import chapters, progress, translate, values
 from press.chapters import BuildError
@@ -34,24 +35,35 @@ AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to thems
 BESIDE = {"try": ("runtime.js", "recorded.js", "drawn.js", "own.js")}
 PLOTLY = "application/vnd.plotly.v1+json"
 CHINESE = "zh"  # folder of the other edition in the finished HTML
+EDITIONS = ("", CHINESE)
+SPHINX = ("jupyter_book.sphinx", "myst_nb.sphinx_ext")  # they take seconds to import
 SOURCES = "book/references.bib"
 SETTINGS = ("_config.yml", "_toc.yml", "requirements.txt", SOURCES)
 
 
-def build(profile: str = "quick", data: str | None = None, fresh: bool = False) -> Path:
-    """Run the chapters, build the page, and return its path.
+def build(
+    profile: str = "quick",
+    data: str | None = None,
+    fresh: bool = False,
+    chapter: str | None = None,
+    changes: Sequence[str] = (),
+) -> Path:
+    """Run the chapters, or one of them, build the pages, and return the first one's path.
 
-    Raises BuildError or FacesError with one clear last line.
+    changes are those of own trainings' recipes, as "epochs=5". Raises BuildError, FacesError or
+    ValueError with one clear last line.
     """
     start = time.perf_counter()
-    place = build_dir()
-    if place.name != "_build":  # which jupyter-book appends itself
-        where = f"only into a folder called _build; name {place}/_build"
-        raise BuildError(f"HW3_BUILD is {place}: the book can be built {where}")
-    with locked(place / "book.lock"):
-        executed = run_chapters(profile, data, fresh)
-        page = build_page(executed)
-        build_chinese(executed)
+    if chapter not in (None, *RUNNING_ORDER):
+        known = ", ".join(RUNNING_ORDER)
+        raise BuildError(f"chapter {chapter!r} is unknown: choose one of {known}")
+    if changes:
+        os.environ[recipes.CHANGES] = " ".join(changes)
+    for network in ("cnn", "dnn"):
+        recipes.own(network, profile)  # says what is wrong with the changes
+    with locked(build_dir() / "book.lock"), workers(2, *SPHINX) as pages:
+        executed = run_chapters(profile, data, fresh, pages, chapter)
+        page = build_pages(executed, pages)
     print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
     return page
 
@@ -59,8 +71,14 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False) 
 # Running the chapters.
 
 
-def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
-    """Run what is not up to date, one progress line a chapter; return all executed chapters."""
+def run_chapters(
+    profile: str, data: str | None, fresh: bool, pages=None, only: str | None = None
+) -> list[Path]:
+    """Run what is not up to date, one progress line a chapter; return all executed chapters.
+
+    pages is an executor that will build the pages, and starts its processes meanwhile. The chapters
+    beside `only`, if that names one, run where they never ran.
+    """
     data = str(Path(data).resolve()) if data else None
     parameters = {"PROFILE": profile, "DATA": data, "FRESH": fresh}
     used = faces.find(data)
@@ -74,6 +92,12 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
         whole = all((build_dir() / "demo" / file).exists() for file in BESIDE.get(name, ()))
         if fresh or not whole or chapters.executed_key(targets[name]) != key:
             due[name] = (chapter, targets[name], parameters, key, used.name)
+    left = [name for name in due if only and name != only and targets[name].exists()]
+    if left:
+        due = {name: due[name] for name in due if name not in left}
+        print(f"left as they are, though not up to date: {', '.join(left)}", flush=True)
+    for _ in EDITIONS if due and pages else ():
+        pages.submit(os.getpid)
     shutil.rmtree(build_dir() / "doing", ignore_errors=True)  # of a build that was broken off
     with workers(min(AT_ONCE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
@@ -83,7 +107,7 @@ def run_chapters(profile: str, data: str | None, fresh: bool) -> list[Path]:
                 place = f"{place} {name + '.ipynb':17}"
                 if name in due:
                     started[name] = place, pool.submit(run_chapter, *due[name])
-                else:
+                elif name not in left:
                     print(f"{place} unchanged", flush=True)
             for place, seconds in progress.follow(started):
                 print(f"{place} {seconds:5.0f} s", flush=True)
@@ -143,7 +167,8 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
         if "head" in cell.metadata.get("tags", ()):
             printed = next(out.text for out in cell.outputs if out.get("name") == "stdout")
             head = json.loads(printed)
-            head["own"]["profile"] = [profile]
+            changed = os.environ.get(recipes.CHANGES)
+            head["own"]["profile"] = [f"{profile} ({changed})" if changed else profile]
             if data and not head["own"]["data"]:
                 head["own"]["data"] = [data]
             return head
@@ -177,9 +202,12 @@ def tidy(notebook, data: str | None) -> None:
 
 
 @contextlib.contextmanager
-def workers(count: int):
-    """Give an executor of so many processes, which end at once where anything fails."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count,))
+def workers(count: int, *modules: str):
+    """Give an executor of so many processes, which end at once where anything fails.
+
+    Each imports modules before its first task.
+    """
+    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count, *modules))
     try:
         yield pool
     except BaseException:
@@ -190,7 +218,7 @@ def workers(count: int):
         pool.shutdown(cancel_futures=True)
 
 
-def as_worker(count: int) -> None:
+def as_worker(count: int, *modules: str) -> None:
     """Leave Ctrl-C to the process that started this one, and end when that is gone, even killed.
 
     Of several workers none takes the whole memory of a GPU, as JAX and TensorFlow would.
@@ -205,57 +233,67 @@ def as_worker(count: int) -> None:
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
+    for module in modules:
+        import_module(module)
 
 
 # Building the pages.
 
 
-def build_page(executed: list[Path]) -> Path:
-    """Build the HTML from executed chapters, unless it is there; return its first page.
+def build_pages(executed: list[Path], pool) -> Path:
+    """Build each edition from executed chapters, unless it is there; return the first page.
 
-    Raises BuildError where jupyter-book fails.
+    Sphinx works in the pool's processes. Where nothing but chapters changed, it reads and writes
+    only those. Raises BuildError where it fails.
     """
-    html = build_dir() / "html"
-    page, stamp = html / "index.html", html / ".key"
-    networks = sorted((build_dir() / "demo").glob("*.js"))  # the executed chapters hold none
-    settings = [ROOT / name for name in SETTINGS]
-    files = [*executed, *settings, *chapters.decides("from press import page"), *networks]
-    key = digest(*(path.read_bytes() for path in files))
-    if page.exists() and stamp.exists() and stamp.read_text() == key:
-        return page
-    stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
-    # it appends _build to the output path itself
-    jupyter_book(write_source(executed, hw3_other=f"{CHINESE}/"), build_dir().parent, "html")
-    if not page.exists():
-        raise BuildError(f"jupyter-book wrote no {page}")
-    stamp.write_text(key)
-    return page
+    html, made, keys = build_dir() / "html", {}, {}
+    ran = digest(*(path.read_bytes() for path in executed))
+    for edition, frame in zip(EDITIONS, frames(executed), strict=True):
+        stamp, key = html / edition / ".key", f"{frame} {ran}"
+        old = stamp.read_text() if stamp.exists() else ""
+        if old != key or made:  # the Chinese pages ask for files beside the English ones
+            stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
+            write = write_chinese if edition == CHINESE else write_source
+            new = old.partition(" ")[0] != frame
+            jobs = write(executed), build_dir() / edition, "html", new
+            made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
+    places = {edition: job.result() for edition, job in made.items()}
+    if made:
+        catalog = translate.read_catalog()
+        theme = {text: catalog.get(text, text) for text in translate.THEME}
+        share(places[CHINESE], html / CHINESE, html, theme)
+        missing = len(translate.check(catalog)[0])
+        if missing:
+            said = f"{missing} texts are not translated"
+            print(f"{said}, see: python -m press translations", flush=True)
+    for stamp, key in keys.items():
+        stamp.write_text(key)
+    return html / "index.html"
 
 
-def build_chinese(executed: list[Path]) -> None:
-    """Build the Chinese edition, unless it is there, into the folder CHINESE of the finished HTML.
+def frames(executed: list[Path]) -> tuple[str, str]:
+    """Return for each edition a key of all that decides its pages beside what chapters hold.
 
-    Raises BuildError where jupyter-book fails.
+    Of that only headings count: they stand on other pages too.
     """
-    english = build_dir() / "html"
-    stamp = english / CHINESE / ".key"
-    files = [english / ".key", ROOT / "book" / "locale" / translate.CATALOG.name]
-    files += chapters.decides("from press import translate")
-    key = digest(*(path.read_bytes() for path in files))
-    if stamp.exists() and stamp.read_text() == key:
-        return
-    locale = build_dir() / "locale"
-    missing = translate.write_concrete(locale)
-    if missing:
-        print(f"{missing} texts are not translated, see: python -m press translations", flush=True)
-    catalog = translate.read_catalog()
-    options = {"language": translate.LANGUAGE, "locale_dirs": [str(locale)], "hw3_other": "../"}
+    cells = [cell for path in executed for cell in json.loads(path.read_text())["cells"]]
+    headings = [re.findall("^#.*", "".join(c["source"]), re.MULTILINE) for c in cells]
+    networks = (build_dir() / "demo").glob("*.js")  # the executed chapters hold none
+    files = [*(ROOT / name for name in SETTINGS), *sorted(networks)]
+    english = [path.read_bytes() for path in files] + [json.dumps(headings).encode()]
+    english += chapters.decides("from press.page import setup")
+    chinese = [
+        translate.CATALOG.read_bytes(),
+        *chapters.decides("from press.translate import setup"),
+    ]
+    return digest(*english), digest(*english, *chinese)
+
+
+def write_chinese(executed: list[Path]) -> Path:
+    """Write the source of the Chinese edition; return its folder."""
+    options = {"language": translate.CATALOG.stem, "locale_dirs": ["locale"], "hw3_other": "../"}
     options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
-    source = write_source(executed, "source-zh", catalog, **options)
-    made = jupyter_book(source, build_dir() / CHINESE, "html")
-    theme = {text: catalog.get(text, text) for text in translate.THEME}
-    share(made, english / CHINESE, english, theme)
-    stamp.write_text(key)
+    return write_source(executed, "source-zh", translate.read_catalog(), **options)
 
 
 def write_source(
@@ -264,40 +302,48 @@ def write_source(
     """Put executed chapters and settings together for jupyter-book in the build's folder `name`.
 
     texts says the title, the author and the captions in another language, sphinx sets what Sphinx
-    takes otherwise than from _config.yml. Returns the folder.
+    takes otherwise than from _config.yml. A file that is there as it should be keeps its time, by
+    which Sphinx knows what to read. Returns the folder.
     """
-    source = build_dir() / name
-    (source / "book").mkdir(parents=True, exist_ok=True)
-    for path in executed:
-        shutil.copyfile(path, source / "book" / path.name)
-    shutil.copyfile(ROOT / SOURCES, source / SOURCES)
     config, toc = chapters.read_settings("_config.yml"), chapters.read_settings("_toc.yml")
     texts = texts or {}
     shown = [(config, "title"), (config, "author"), *((part, "caption") for part in toc["parts"])]
     for place, key in shown:
         place[key] = texts.get(place[key]) or place[key]
     config["execute"]["execute_notebooks"] = "off"
-    config["sphinx"]["config"] |= sphinx
+    config["sphinx"]["config"] |= {"hw3_other": f"{CHINESE}/"} | sphinx
     if "language" in sphinx:
         config["sphinx"]["extra_extensions"].append("press.translate")
-    for file, settings in (("_config.yml", config), ("_toc.yml", toc)):
-        (source / file).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    settings = {"_config.yml": config, "_toc.yml": toc}
+    files = {name: yaml.safe_dump(value).encode() for name, value in settings.items()}
+    place = f"locale/{translate.CATALOG.stem}/LC_MESSAGES/book.po"  # where Sphinx looks
+    files |= {place: translate.CATALOG.read_bytes(), SOURCES: (ROOT / SOURCES).read_bytes()}
+    files |= {f"book/{path.name}": path.read_bytes() for path in executed}
+    source = build_dir() / name
+    for file, content in files.items():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        if not (source / file).exists() or (source / file).read_bytes() != content:
+            (source / file).write_bytes(content)
     return source
 
 
-def jupyter_book(source: Path, output: Path, builder: str) -> Path:
-    """Build source into the folder `_build/<builder>` of output, and return that.
+def jupyter_book(source: Path, output: Path, builder: str, new: bool = True) -> Path:
+    """Build source as jupyter-book does into the folder `builder` of output, and return that.
 
-    Raises BuildError where jupyter-book fails.
+    new builds all of it anew. Raises BuildError where it fails.
     """
-    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    options = ["build", str(source), "--path-output", str(output), "--builder", builder]
-    command = [sys.executable, "-c", start, *options, "-W", "--keep-going"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        printed = (result.stdout + result.stderr)[-3000:]
-        raise BuildError(f"{printed}\nhw3: jupyter-book could not build the page (above)")
-    return output / "_build" / builder
+    from jupyter_book.sphinx import build_sphinx  # takes seconds
+
+    toc = {"external_toc_path": str(source / "_toc.yml"), "latex_individualpages": False}
+    options = {"noconfig": True, "path_config": source / "_config.yml", "confoverrides": toc}
+    options |= {"warningiserror": True, "keep_going": True, "freshenv": new, "force_all": new}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        failed = build_sphinx(source, output / builder, builder=builder, **options)
+    if failed:
+        said = printed.getvalue()[-3000:]
+        raise BuildError(f"{said}\nhw3: jupyter-book could not build the page (above)")
+    return output / builder
 
 
 def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> None:

@@ -3,11 +3,13 @@
 import ast
 import functools
 import json
+import os
+import re
 from pathlib import Path
 
 import yaml
 
-from hw3 import machine
+from hw3 import machine, recipes
 from hw3.disk import ROOT, digest
 
 PACKAGES = ("hw3", "beyond", "press")
@@ -69,37 +71,73 @@ def read_cells(chapter: Path) -> list[tuple[str, str]]:
 
 
 @functools.cache
-def modules(source: str) -> frozenset[str]:
-    """Return the files of PACKAGES that Python source imports, wherever in it: "hw3/runs.py"."""
-    names = set()
+def names(source: str) -> frozenset[str]:
+    """Return all names in Python source: variables, attributes, and imports, such as "hw3.runs"."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {name.replace(".", "/") for name in names if name.partition(".")[0] in PACKAGES}
-    files = {file for path in paths for file in (f"{path}.py", f"{path}/__init__.py")}
-    return frozenset(file for file in files if (ROOT / file).is_file())
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                found.add(name)
+            case ast.ImportFrom(module=module):
+                found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
-def decides(source: str) -> list[Path]:
-    """Return the files of the project that decide what Python source computes.
+@functools.cache
+def statements(source: str) -> list[tuple[set[str], str]]:
+    """Return the statements of a module, each with the names that it defines; imports one by one.
 
-    They are hw3's start, the modules that it imports, also over others, and what these name in
-    quotes: the other files of the packages, and the folders of recorded numbers.
+    One that defines no plain name, such as os.environ[...] = ..., acts where the module is loaded.
     """
-    names, new = set(), {"hw3/__init__.py", *modules(source)}
-    while new:
-        names |= new
-        new = {m for name in new for m in modules((ROOT / name).read_text(encoding="utf-8"))}
-        new -= names
-    files = {ROOT / name for name in names}
-    text = "".join(path.read_text(encoding="utf-8") for path in files)
-    beside = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
-    folders = [path for path in (ROOT / "results").iterdir() if f'"{path.name}"' in text]
-    files |= {path for path in beside if f'"{path.name}"' in text}
-    files |= {path for folder in folders for path in folder.rglob("*")}
-    return sorted(path for path in files if path.is_file())
+    found, lines = [], source.splitlines()
+    for node in ast.parse(source).body:
+        first = min(part.lineno for part in (node, *getattr(node, "decorator_list", ())))
+        text = "\n".join(lines[first - 1 : node.end_lineno])
+        match node:
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                for alias in aliases:
+                    node.names = [alias]
+                    found.append(({alias.asname or alias.name}, ast.unparse(node)))
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.append(({name}, text))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
+                found.append(({name}, text))
+            case ast.Expr(ast.Constant()):  # a docstring
+                pass
+            case _:
+                found.append((set(), text))
+    return found
+
+
+def decides(source: str) -> list[bytes]:
+    """Return what of the project decides what Python source computes.
+
+    Of hw3's start and of the modules that it imports, also over others, these are the statements
+    that it reaches: those that define a name which it or what it reaches mentions (whatever that
+    means there: rather too many), and those that act by themselves. What these name in quotes
+    counts whole: other files of the packages, and folders of recorded numbers.
+    """
+    beside = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.*"))]
+    modules = {
+        path.relative_to(ROOT).with_suffix(""): path for path in beside if path.suffix == ".py"
+    }
+    modules = {".".join(m.parts).removesuffix(".__init__"): path for m, path in modules.items()}
+    mentioned, loaded = names(source) | {"hw3"}, {}
+    while new := mentioned & modules.keys() - loaded.keys():
+        loaded |= {name: modules[name].read_text("utf-8") for name in new}
+        mentioned = mentioned.union(*(names(loaded[name]) for name in new))
+    known = [statement for name in sorted(loaded) for statement in statements(loaded[name])]
+    mentioned, reached, before = names(source), [], -1
+    while len(reached) > before:
+        before = len(reached)
+        reached = [text for defined, text in known if not defined or defined & mentioned]
+        mentioned = mentioned.union(*map(names, reached))
+    quoted = set(re.findall(r'["/]([\w.-]+)"', "\n".join(reached)))
+    used = [path for path in beside if path.name in quoted]
+    for folder in sorted((ROOT / "results").iterdir()):
+        if folder.name in quoted:
+            used += sorted(path for path in folder.rglob("*") if path.is_file())
+    return ["\n".join(reached).encode(), *(path.read_bytes() for path in used)]
 
 
 def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
@@ -107,14 +145,16 @@ def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
 
     It changes with the chapter (but not with what JupyterLab saves beside sources and tags), what
     it uses of the code and of the recorded numbers, the lock, the versions and settings that decide
-    numbers, the faces (by their fingerprint) and the profile.
+    numbers, the faces (by their fingerprint), the profile, and changes of own recipes.
     """
     code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
-    files = [ROOT / "requirements.txt", *decides(code)]
+    lock = (ROOT / "requirements.txt").read_bytes()
     cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
     cells = [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in cells]
-    about = json.dumps([cells, parameters["PROFILE"], fingerprint, machine.versions()])
-    return digest(*(path.read_bytes() for path in files), about.encode())
+    reached = decides(code)
+    changes = os.environ.get(recipes.CHANGES, "") if b"CHANGES" in reached[0] else ""
+    about = json.dumps([cells, parameters["PROFILE"], changes, fingerprint, machine.versions()])
+    return digest(lock, *reached, about.encode())
 
 
 def executed_key(path: Path) -> str | None:

@@ -4,6 +4,7 @@ No page asks another host: plotly's script and the formulas' fonts are shipped, 
 """
 
 import base64
+import html
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,13 +14,6 @@ from docutils import nodes
 from hw3.disk import ROOT, build_dir
 from press import chapters, values
 
-# One line under each title.
-HEAD = {
-    "recorded": "Recorded: {data}, profile {profile}, {device}, {date}.",
-    "own": "This build: {data}, profile {profile}, {device}, {date}.",
-    "intervals": "Brackets hold 95% intervals.",
-    "edit": "Open in JupyterLab: {command}, then {file}.",
-}
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one
 # script and its fonts.
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
@@ -84,42 +78,34 @@ def add_head(app, doctree) -> None:
         file = ROOT / f"{app.env.docname}.ipynb"
         space = "" if app.config.language.startswith("zh") else " "  # 。 has one of its own
         line = head(about, file.name, file.read_bytes(), space)
+        line = nodes.raw("", line, format="html")
         title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> nodes.paragraph:
-    """Return the line that says which runs a page shows, and how to open its chapter.
+def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> str:
+    """Return the HTML of the line that says which runs a page shows, and how to open its chapter.
 
     about is as of show.head. The name of the file saves the notebook, which stands whole in the
     page: a browser that opens a page from disk would show a file beside it as text.
     """
     texts = []
-    for kind in ("recorded", "own"):
+    for kind, name in (("recorded", "Recorded"), ("own", "This build")):
         runs = about.get(kind, {})
-        words = {name: " / ".join(values) for name, values in runs.items() if values}
-        if len(words) == 4:
-            first, last = runs["date"][0], runs["date"][-1]
-            words["date"] = first if first == last else f"{first} / {last}"
-            texts.append(HEAD[kind].format(**words))
+        words = {key: " / ".join(values) for key, values in runs.items()}
+        if words and all(words.values()):
+            words["date"] = " / ".join(dict.fromkeys((runs["date"][0], runs["date"][-1])))
+            text = "{data}, profile {profile}, {device}, {date}.".format(**words)
+            texts.append(f"{name}: {text}")
     if about.get("recorded", {}).get("data"):  # where there are none, no accuracy is shown
-        texts.append(HEAD["intervals"])
-    line = nodes.paragraph(classes=["hw3-head"])
-    for text in texts:
-        line += [nodes.inline("", text), nodes.Text(space)]
-    named = {"{command}": nodes.literal("", "make lab"), "{file}": saving(file, notebook)}
-    parts = re.split("({command}|{file})", HEAD["edit"])
-    line += nodes.inline("", "", *(named.get(text) or nodes.Text(text) for text in parts))
-    return line
-
-
-def saving(file: str, content: bytes) -> nodes.Element:
-    """Return the name of a notebook, as a link that saves its content where that is given."""
-    name = nodes.literal("", file)
-    if not content:
-        return name
-    data = f"data:application/x-ipynb+json;base64,{base64.b64encode(content).decode()}"
-    link = nodes.raw("", f'<a download="{file}" href="{data}">', format="html")
-    return nodes.inline("", "", link, name, nodes.raw("", "</a>", format="html"))
+        texts.append("Brackets hold 95% intervals.")
+    line = "".join(f"<span>{html.escape(text)}</span>{space}" for text in texts)
+    saved = f'<code class="literal">{file}</code>'
+    if notebook:
+        data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
+        saved = f'<a download="{file}" href="{data}">{saved}</a>'
+    line += 'Open in JupyterLab: run <code class="literal">make lab</code>, then choose '
+    line += f"{saved} there."
+    return f'<p class="hw3-head">{line}</p>'
 
 
 def configure(app, config) -> None:

@@ -16,12 +16,18 @@ from hw3.faces import Faces
 
 # The files that take longest, first: the others fill the other worker meanwhile.
 FIRST = ("test_train.py", "test_book.py", "test_every_page.py", "test_page.py")
+# The files whose tests touch Keras: on another backend than TensorFlow only they run. What the
+# others look at, files, figures, pages and recorded numbers, no backend computes.
+KERAS = "bench cli complexity inside machine models runs settings train try"
+KERAS = {f"test_{name}.py" for name in KERAS.split()}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what looks at the smoke book, which `make test-book` runs, and start with what takes
-    longest.
+    """Mark what looks at the smoke book, which `make test-book` runs, take what touches Keras where
+    that is not on TensorFlow, and start with what takes longest.
     """
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        items[:] = [item for item in items if item.path.name in KERAS]
     for item in items:
         if "built" in item.fixturenames:
             item.add_marker("book")
@@ -36,6 +42,7 @@ def own_build(tmp_path, monkeypatch):
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "_build" / "ipython"))
     monkeypatch.delenv("HW3_DATA", raising=False)
+    monkeypatch.delenv("HW3_SET", raising=False)
 
 
 @pytest.fixture(scope="session")

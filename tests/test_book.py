@@ -12,12 +12,15 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -30,7 +33,7 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 from test_cli import write_train
 
-from hw3 import disk, figures
+from hw3 import disk, figures, recipes
 from hw3.disk import ROOT
 from press import build, chapters
 
@@ -231,6 +234,16 @@ def test_what_the_cell_of_the_head_prints_is_kept_with_profile_and_faces(tmp_pat
     assert nbformat.read(target, as_version=4).metadata["hw3"] == {"key": "abc", "values": {}}
 
 
+def test_the_head_says_what_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HW3_SET", "epochs=5")
+    own = {"own": {"data": [], "profile": ["smoke"]}}
+    path = chapter_of(tmp_path / "x.ipynb", (f"print({json.dumps(own)!r})", ["head"]))
+    parameters = {"PROFILE": "smoke", "DATA": None}
+    build.run_chapter(path, tmp_path / "out.ipynb", parameters, "key", "faces")
+    kept = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert kept.metadata["hw3"]["own"]["profile"] == ["smoke (epochs=5)"]
+
+
 def test_failing_chapter_names_chapter_cell_and_error_in_its_last_line(tmp_path):
     target = tmp_path / "out" / "sad.ipynb"
     with pytest.raises(build.BuildError) as caught:
@@ -342,56 +355,62 @@ def test_chapter_key_changes_with_chapter_faces_and_profile(tmp_path, monkeypatc
     assert len(keys) == 5
 
 
-# Chapters that show runs or faces, and those that take verdicts or new faces from claims.py, which
-# tests chapters 4 and 5 too.
-FACES = {
-    "cnn",
-    "dnn",
-    "confusion",
-    "results",
-    "audit",
-    "humans",
-    "speed",
-    "try",
-    "index",
-    "claims",
-    "inside",
-}
-TESTED = {"claims", "index", "confusion", "cnn", "dnn"}
+# Chapters that test claims (of chapters 4 and 5, too), and all that show runs or faces.
+TESTED = {"claims", "index", "confusion", "cnn", "dnn", "inside"}
+FACES = TESTED | {"results", "audit", "humans", "speed", "try"}
+# What is edited: the line of a file that begins so gets a comment, a file of no code one more line.
 EDITS = {
-    "hw3/recipes.py": FACES,
-    "hw3/faces.py": FACES,
-    "hw3/train.py": FACES,
-    "hw3/models.py": FACES | {"complexity"},
-    "beyond/claims.py": TESTED | {"inside"},
-    "beyond/ablation.py": {"results", "confusion"},
-    "hw3/complexity.py": TESTED | {"complexity", "speed", "inside"},
-    "hw3/pca.py": TESTED | {"pca", "inside"},
-    "beyond/inside.py": {"inside"},
-    "beyond/audit.py": TESTED | {"audit", "results", "inside"},
-    "beyond/votes.py": {"humans"},
-    "hw3/calculator.html": FACES | {"complexity", "pca"},  # figures.py shows it
-    "hw3/cell.html": FACES | {"complexity", "pca"},  # figures.py shows it
-    "hw3/sources/drawn.py": FACES,
-    "beyond/demo.py": {"try"},
+    "hw3/recipes.py: class Recipe": FACES,
+    "hw3/recipes.py: MILD =": FACES,  # a table
+    "hw3/recipes.py: RECIPES |=": FACES,  # a change of one
+    "hw3/faces.py: def find": FACES,  # all trainings tell by it what cached faces are of
+    "hw3/sources/fer2013.py: EMOTIONS =": FACES | {"complexity", "pca"},  # comes by an import of *
+    "hw3/train.py: def fit_epoch": FACES,
+    "hw3/models.py: class Stored": FACES,
+    "beyond/claims.py: def numbers": TESTED,
+    "beyond/claims.py: def with_new": TESTED - {"inside"},
+    "beyond/claims.py: def own_evidence": {"claims", "index"},
+    "beyond/ablation.py: def ensemble": {"results", "confusion"},
+    "beyond/ablation.py: def next_seed": {"results"},
+    "hw3/complexity.py: def counting_convolution": {"complexity"},
+    "hw3/complexity.py: def convolution_cost": TESTED | {"complexity"},
+    "hw3/pca.py: def latex": {"pca"},
+    "hw3/pca.py: def answers": TESTED | {"pca"},
+    "hw3/figures.py: def intervals": {"confusion", "results", "claims", "index", "audit"},
+    "hw3/figures.py: def timing": {"complexity"},
+    "hw3/show.py: def calculator": {"complexity"},
+    "hw3/calculator.html": {"complexity"},
+    "beyond/inside.py: def cover": {"inside"},
+    "beyond/inside.py: def record(": set(),
+    "beyond/audit.py: def split_leak": {"audit"},
+    "beyond/claims.py: @lru_cache": TESTED,  # a decorator
+    "beyond/votes.py: def crowd": {"humans"},
+    "hw3/sources/drawn.py: def draw": FACES,
+    "beyond/demo.py: def pack": {"try"},
+    "hw3/__init__.py: os.environ[": FACES | {"complexity", "pca"},  # acts where it is loaded
     "beyond/tfjs/tf-core.min.js": {"try"},
-    "hw3/__main__.py": set(),
+    "hw3/__main__.py: def main": set(),
     "press/page.css": set(),
-    "press/translate.py": set(),
+    "press/translate.py: def read_catalog": set(),
     "press/language.html": set(),
     "book/locale/zh_TW.po": set(),
-    "results/audit/counts.json": TESTED | {"audit", "results", "inside"},
+    "results/audit/counts.json": TESTED | {"audit", "results"},
     "results/inside/cnn.npz": {"inside"},
     "results/fer2013/modern-dnn/run.json": FACES,
     "results/bench/new.json": {"speed"},
-    "requirements.txt": FACES | {"complexity", "pca"},
+    "requirements.txt": set(chapters.ORDER),
     "book/pca.ipynb": {"pca"},
 }
 
 
-def edit(path):
-    """Change a file: a chapter's first cell, of other files their end."""
+def edit(path, line=""):
+    """Change a file: a chapter's first cell, the line of code that begins so, else the end."""
     data = path.read_bytes() if path.exists() else b""
+    if line:
+        text = re.sub(rf"(?m)^({re.escape(line)}.*)$", r"\1  # edited", data.decode(), count=1)
+        assert text.encode() != data
+        path.write_text(text, encoding="utf-8")
+        return
     if path.suffix == ".ipynb":
         notebook = json.loads(data)
         notebook["cells"][0]["source"] += ["\n"]
@@ -413,7 +432,8 @@ def test_what_jupyterlab_saves_beside_sources_and_tags_runs_nothing_again(tmp_pa
     assert chapters.chapter_key(path, parameters, "faces") != before
 
 
-def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
+def keys_of(tmp_path, monkeypatch):
+    """Return a function that gives the keys of all chapters of a copy of the project."""
     for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
@@ -426,10 +446,16 @@ def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
             for name in chapters.ORDER
         }
 
+    return keys
+
+
+def test_an_edit_runs_again_exactly_what_depends_on_it(tmp_path, monkeypatch):
+    keys = keys_of(tmp_path, monkeypatch)
     before = keys()
     assert keys() == before
     for name, expected in EDITS.items():
-        edit(tmp_path / name)
+        file, _, line = name.partition(": ")
+        edit(tmp_path / file, line)
         after = keys()
         assert {chapter for chapter in after if after[chapter] != before[chapter]} == expected, name
         before = after
@@ -453,54 +479,224 @@ def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_pat
     assert ran == ["try"] * len(build.BESIDE["try"])
 
 
-def test_folder_that_the_book_cannot_be_built_into_is_said_before_a_chapter_runs(
-    tmp_path, monkeypatch
-):
+def test_code_that_no_chapter_reaches_runs_nothing_again(tmp_path, monkeypatch):
+    keys = keys_of(tmp_path, monkeypatch)
+    before = keys()
+    for name in ("hw3/figures", "hw3/show", "hw3/metrics", "hw3/recipes", "beyond/claims"):
+        path = tmp_path / f"{name}.py"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n\ndef an_eleventh_way(faces):\n    return sorted(faces)\n")
+    assert keys() == before
+
+
+@pytest.fixture
+def sphinx(tmp_path, monkeypatch):
+    """Return a list of (edition, whether all is new) of the pages that are built, by no Sphinx."""
+    asked = []
     monkeypatch.setenv("HW3_BUILD", str(tmp_path / "made"))
-    monkeypatch.setattr(build, "run_chapters", lambda *a: pytest.fail("chapters ran"))
-    with pytest.raises(build.BuildError, match=r"into a folder called _build; name .*made/_build$"):
-        build.build("smoke")
-    assert not (tmp_path / "made").exists()
+    for part in ("hw3", "beyond", "press", "book"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "results").mkdir()
+    for name in build.SETTINGS:
+        shutil.copyfile(ROOT / name, tmp_path / name)
+
+    def made(source, output, builder, new):
+        asked.append((source.name, new))
+        (output / builder).mkdir(parents=True, exist_ok=True)
+        (output / builder / "index.html").write_text("page")
+        return output / builder
+
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "jupyter_book", made)
+    monkeypatch.setattr(build.translate, "CATALOG", tmp_path / "book/locale/zh_TW.po")
+    monkeypatch.setattr(build.translate, "check", lambda catalog: ({}, {}))
+    return asked
 
 
-def test_page_is_built_anew_where_only_its_settings_changed(tmp_path, monkeypatch):
-    built_once = []
-    monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
-    settings = tmp_path / "source"
-    files = (
-        *build.SETTINGS,
-        "hw3/__init__.py",
-        *(f"press/{name}" for name in ("page.py", "page.css", "language.html")),
-    )
-    (settings / "results").mkdir(parents=True)
-    for name in files:
-        (settings / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, settings / name)
+def pages(asked, executed=()):
+    """Build the pages of executed chapters; return what was asked of Sphinx."""
+    asked.clear()
+    with ThreadPoolExecutor(1) as pool:
+        build.build_pages(list(executed), pool)
+    return asked
 
-    def run(command, **options):
-        built_once.append(command)
-        (tmp_path / "_build" / "html").mkdir(exist_ok=True)
-        (tmp_path / "_build" / "html" / "index.html").write_text("page")
-        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(build, "ROOT", settings)
-    monkeypatch.setattr(chapters, "ROOT", settings)
-    monkeypatch.setattr(build.subprocess, "run", run)
-    for expected in (1, 1):
-        build.build_page([])
-        assert len(built_once) == expected
-    for number, name in enumerate(files, 2):
-        (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-        build.build_page([])
-        assert len(built_once) == number
-    (settings / name).write_bytes((settings / name).read_bytes() + b"\n")
-    monkeypatch.setattr(build.subprocess, "run", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        build.build_page([])
-    monkeypatch.setattr(build.subprocess, "run", run)
-    (settings / name).write_bytes((settings / name).read_bytes()[:-1])
-    build.build_page([])
-    assert len(built_once) == number + 1, "what was broken off left mixed pages"
+BOTH_NEW = [("source", True), ("source-zh", True)]
+
+
+def test_pages_are_built_anew_where_what_stands_on_all_changed(sphinx, tmp_path, monkeypatch):
+    files = [*build.SETTINGS, "hw3/__init__.py: os.environ[", "press/page.py: def configure"]
+    files += ["press/page.css", "press/language.html"]
+    for name in (None, *files):
+        if name:
+            file, _, line = name.partition(": ")
+            edit(tmp_path / file, line)
+        assert pages(sphinx) == BOTH_NEW, name
+        assert pages(sphinx) == []
+    edit(tmp_path / "press/page.css")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "jupyter_book", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pages(sphinx)
+    css = tmp_path / "press/page.css"
+    css.write_bytes(css.read_bytes()[:-1])
+    left = "what was broken off left mixed pages"
+    assert pages(sphinx) == [("source", True), ("source-zh", False)], left
+
+
+def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(sphinx, tmp_path):
+    assert pages(sphinx) == BOTH_NEW
+    for name in ("book/locale/zh_TW.po", "press/translate.py: def put_in"):
+        file, _, line = name.partition(": ")
+        edit(tmp_path / file, line)
+        assert pages(sphinx) == BOTH_NEW[1:], name
+    edit(tmp_path / "README.md")
+    assert pages(sphinx) == [], "it decides nothing"
+
+
+def test_sphinx_reads_again_only_chapters_that_changed_unless_a_heading_did(sphinx, tmp_path):
+    chapter = chapter_of(tmp_path / "executed.ipynb", "1")
+    notebook = nbformat.read(chapter, as_version=4)
+    for text, new in (("# A\n\ntext", True), ("# A\n\nmore", False), ("# B\n\nmore", True)):
+        notebook.cells = [nbformat.v4.new_markdown_cell(text, id="a")]
+        nbformat.write(notebook, chapter)
+        assert pages(sphinx, [chapter]) == [("source", new), ("source-zh", new)]
+        assert pages(sphinx, [chapter]) == []
+
+
+def test_a_file_of_the_source_that_is_as_it_should_be_keeps_its_time(tmp_path):
+    chapter = chapter_of(tmp_path / "x.ipynb", "1")
+    files = [build.write_source([chapter]) / name for name in ("_toc.yml", "book/x.ipynb")]
+    for file in files:
+        os.utime(file, (1, 1))
+    build.write_source([chapter])
+    assert [file.stat().st_mtime for file in files] == [1, 1]
+    chapter_of(chapter, "2")
+    build.write_source([chapter])
+    assert files[0].stat().st_mtime == 1
+    assert files[1].stat().st_mtime > 1
+    assert files[1].read_bytes() == chapter.read_bytes()
+
+
+@pytest.fixture
+def running(monkeypatch):
+    """Return a list of the chapters that run, of which none is up to date; nothing is computed."""
+    ran = []
+
+    def run(chapter, target, *given):
+        ran.append(chapter.stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        return 0.0
+
+    monkeypatch.setattr(chapters, "chapter_key", lambda *a: "key")
+    monkeypatch.setattr(build, "run_chapter", run)
+    monkeypatch.setattr(build, "workers", lambda *a: contextlib.nullcontext(ThreadPoolExecutor(1)))
+    monkeypatch.setattr(build, "build_pages", lambda executed, pool: len(executed))
+    return ran
+
+
+def test_one_chapter_runs_alone_and_the_others_stay_as_they_are(running, capsys):
+    assert build.build("smoke", chapter="confusion") == len(build.RUNNING_ORDER)
+    assert running == list(build.RUNNING_ORDER), "those that never ran run, too: it has links"
+    running.clear()
+    capsys.readouterr()
+    build.build("smoke", chapter="confusion")
+    assert running == ["confusion"]
+    said = capsys.readouterr().out
+    others = ", ".join(name for name in build.RUNNING_ORDER if name != "confusion")
+    assert f"left as they are, though not up to date: {others}\n" in said
+    assert "unchanged" not in said
+
+
+def test_changes_of_recipes_reach_own_trainings_and_the_keys_of_chapters_with_some(
+    running, tmp_path, monkeypatch
+):
+    build.build("smoke", changes=["epochs=5", "loss=clipped"])
+    assert os.environ.pop("HW3_SET") == "epochs=5 loss=clipped"
+    monkeypatch.undo()
+    keys = keys_of(tmp_path, monkeypatch)
+    before, recipe = keys(), recipes.own("dnn", "smoke", loss="stable")
+    monkeypatch.setenv("HW3_SET", "epochs=5 loss=clipped")
+    assert recipes.own("dnn", "smoke", loss="stable") == replace(recipe, epochs=5)
+    assert recipes.own("dnn", "smoke") == replace(recipe, epochs=5, loss="clipped")
+    assert recipes.recipe("dnn", "smoke") == recipe
+    changed = {name for name, key in keys().items() if key != before[name]}
+    assert {"cnn", "dnn", "confusion", "claims", "inside", "try", "index"} <= changed
+    assert not changed & {"pca", "complexity"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"changes": ["clipnorn=1"]}, "'clipnorn=1' changes no field of a recipe: write field="),
+        ({"changes": ["epochs=0"]}, "recipe: epochs is 0: at least 1 is needed"),
+        (
+            {"changes": ["architecture=residual"]},
+            "'residual' is not for network 'cnn'",
+        ),
+        ({"chapter": "conclusion"}, "chapter 'conclusion' is unknown: choose one of cnn, dnn, "),
+    ],
+)
+def test_a_wrong_choice_is_said_before_a_chapter_runs(running, monkeypatch, options, said):
+    monkeypatch.setenv("HW3_SET", "")
+    with pytest.raises((ValueError, build.BuildError), match=re.escape(said)):
+        build.build("smoke", **options)
+    assert running == []
+
+
+LIVE = """
+import sys
+from pathlib import Path
+from press import __main__, build
+from hw3.disk import build_dir
+__main__.ROOT = Path(sys.argv[1])
+chapter = __main__.ROOT / "book" / "one.ipynb"
+def make(*given, **named):
+    if chapter.read_text() == "broken":
+        raise build.BuildError("the kettle is empty")
+    (build_dir() / "html").mkdir(parents=True, exist_ok=True)
+    (build_dir() / "html" / "index.html").write_text(f"<head></head>{chapter.read_text()}")
+build.build = make
+__main__.main(["live", "--port", sys.argv[2]])
+"""
+
+
+def test_live_builds_after_each_save_and_lets_the_page_reload(tmp_path):
+    pytest.importorskip("livereload")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "book").mkdir()
+    chapter = tmp_path / "book" / "one.ipynb"
+
+    def seen(text):
+        """Return the page where it shows the text, within a minute."""
+        for _ in range(240):
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60) as answer:
+                    page = answer.read().decode()
+                if text in page:
+                    return page
+            time.sleep(0.25)
+        raise AssertionError(f"no page with {text}")
+
+    chapter.write_text("first")
+    env = os.environ | {"BROWSER": "true"}
+    command = [sys.executable, "-c", LIVE, tmp_path, str(port)]
+    options = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=env, cwd=ROOT, **options) as live:
+        try:
+            assert "livereload.js" in seen("first")
+            for text in ("broken", "second"):  # with an error it goes on
+                os.utime(chapter, (1, 1))  # a disk's clock may be coarse
+                chapter.write_text(text)
+                time.sleep(2)
+            seen("second")
+        finally:
+            live.terminate()
+        assert "the kettle is empty" in live.stderr.read()
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):

@@ -188,11 +188,11 @@ def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkey
     for name in ("hw3", "beyond", "press", "results", "_config.yml", "_toc.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setattr(translate, "ROOT", tmp_path)
-    texts = translate.source_texts()
+    texts = translate.source()
     (tmp_path / "book" / "Untitled.ipynb").write_text(
         '{"cells": [{"cell_type": "code", "source": ["%time"]}]}'
     )
-    assert translate.source_texts() == texts
+    assert translate.source() == texts
 
 
 def test_download_without_kagglehub_is_one_line(capsys, monkeypatch):
@@ -552,7 +552,8 @@ def test_results_lists_every_recorded_run_with_its_command(capsys):
         told, found, strict=True
     ):  # each command, read as if typed, gives the run's own recipe
         options.recipe = options.name.removesuffix(f"-{run.network}")
-        assert cli.chosen(options, run.network, seed=options.seeds - 1) == run.recipe
+        options.seed = options.seeds - 1
+        assert cli.chosen(options, run.network) == run.recipe
     assert [before for before, *_ in commands] == [
         "KERAS_BACKEND=jax " * ("jax" in run.versions) for run in found
     ]

@@ -52,10 +52,9 @@ def test_matrix_holds_count_share_interval_and_note(counted):
     matrix = shown.figure.data[0]
     assert np.array(matrix.z, float)[0] == pytest.approx([2 / 14, 0, 0, 0, 12 / 14, 0, 0], abs=1e-4)
     assert np.isnan(np.array(matrix.z, float)[1]).all()
-    assert matrix.hovertext[0][4] == (
-        f"true Angry, predicted Sad:<br>12 of 14 faces,<br>{metrics.proportion(12, 14):short}"
-    )
-    assert matrix.hovertext[1][4] == "true Disgust, predicted Sad:<br>no faces"
+    assert matrix.customdata[0][4] == ["12", "14", f"{metrics.proportion(12, 14):short}"]
+    assert matrix.customdata[1][4] == ["0", "0", "–"], "no faces"
+    assert matrix.hovertemplate == figures.HOVER
     page = shown._repr_mimebundle_()["text/html"]
     assert "a note" in page
     assert "choose([0, 4])" in page, "the mistake made most often comes first"
@@ -142,7 +141,7 @@ def test_intervals_stand_on_axes_that_are_given():
     table = pd.DataFrame({"share": [0.5, 0.3], "low": [0.4, 0.2], "high": [0.6, 0.4]}, ["a", "b"])
     assert figures.intervals(table, "share", "low", "high", "accuracy", ax=right) is figure
     assert list(right.lines[0].get_xdata()) == [0.5, 0.3]
-    assert "highest is a with 50.0% [40.0, 60.0]" in figure.get_label()
+    assert "highest: a, 50.0% [40.0, 60.0]" in figure.get_label()
 
 
 # Machado, Oliveira and Fernandes 2009: linear RGB as the color-blind see it.
@@ -199,4 +198,4 @@ def test_pictures_have_no_ground_and_keep_their_grays_and_charts_are_named_for_t
     chart, about = shown(figures.intervals(table, "share", "low", "high", "accuracy"))
     assert about["classes"] == ["hw3-chart"]
     assert chart.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
-    assert about["alt"].startswith("accuracy, 2 rows")
+    assert about["alt"].startswith("accuracy. 2 rows, each a dot in a bar, its 95% interval. ")

@@ -519,17 +519,20 @@ def test_head_names_the_runs_and_the_chapter():
         ["2026-01-02", "2026-01-03", "2026-01-04"],
     )
     own = ["drawn faces"], ["smoke"], ["CPU A"], ["2026-02-01"]
-    line = page.head(told(recorded, own), "cnn.ipynb").astext()
-    assert line == (
+
+    def head(about, file):
+        return BeautifulSoup(page.head(about, file), "html.parser").text
+
+    assert head(told(recorded, own), "cnn.ipynb") == (
         "Recorded: FER2013, profile cpu / full, CPU A / 1 GPU B, 2026-01-02 / 2026-01-04. "
         "This build: drawn faces, profile smoke, CPU A, 2026-02-01. Brackets hold 95% intervals. "
-        "Open in JupyterLab: make lab, then cnn.ipynb."
+        "Open in JupyterLab: run make lab, then choose cnn.ipynb there."
     )
-    assert page.head(told(([],) * 4, own), "x").astext() == (
+    assert head(told(([],) * 4, own), "x") == (
         "This build: drawn faces, profile smoke, CPU A, 2026-02-01. "
-        "Open in JupyterLab: make lab, then x."
+        "Open in JupyterLab: run make lab, then choose x there."
     ), "no run, no interval"
-    assert page.head({"key": "abc"}, "x").astext() == "Open in JupyterLab: make lab, then x."
+    assert head({"key": "abc"}, "x") == "Open in JupyterLab: run make lab, then choose x there."
 
 
 def test_every_page_says_which_runs_it_shows(html):

@@ -11,6 +11,7 @@ import pypdf
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from hw3 import faces, runs
 from hw3.runs import ROOT
@@ -68,8 +69,8 @@ def code(source, *outputs, tags=()):
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """Return a jupyter-book folder of two executed chapters, with this book's own settings."""
+def pages(tmp_path_factory):
+    """Build two executed chapters with this book's own settings; return their pages."""
     folder = tmp_path_factory.mktemp("source")
     config = (
         (ROOT / "_config.yml")
@@ -81,6 +82,7 @@ def source(tmp_path_factory):
         "format: jb-book\nroot: book/first\nchapters:\n  - file: book/second\n"
     )
     (folder / "book").mkdir()
+    shutil.copy(ROOT / "book" / "references.bib", folder / "book")
     first = [
         new_markdown_cell(
             "# The “whole” story\n\nSee [the figure](#picture) and [the other](second.ipynb)."
@@ -102,7 +104,7 @@ def source(tmp_path_factory):
         new_markdown_cell(
             f"## An $n$ of formulas\n\n$$\nS = {LONG}\n$$\n\nand $\\frac{{1}}{{2}}$."
         ),
-        new_markdown_cell("## Numbers"),
+        new_markdown_cell("## Numbers\n\n```{dropdown} Folded\nthe solution\n```"),
         code(CODE, html(WIDE)),
         code(
             "plot()",
@@ -120,20 +122,21 @@ def source(tmp_path_factory):
         nbformat.write(
             new_notebook(cells=cells, metadata=python), folder / "book" / f"{name}.ipynb"
         )
-    return folder
+    built = book.jupyter_book(folder, folder, "html")
+    return [built / "book" / f"{name}.html" for name in ("first", "second")]
 
 
 @pytest.fixture(scope="module")
-def printed(source, tmp_path_factory):
+def printed(pages, tmp_path_factory):
     """Print the two chapters; return the path and the reader."""
     try:
         pdf.chromium()
     except BuildError:
         pytest.skip("no Chromium on this machine")
     target = tmp_path_factory.mktemp("printed") / "report.pdf"
-    pages = pdf.print_book(source, target, FACTS)
+    count = pdf.print_book(pages, target, "Two <chapters>", "an author", FACTS)
     reader = pypdf.PdfReader(target)
-    assert pages == len(reader.pages)
+    assert count == len(reader.pages)
     return target, reader
 
 
@@ -217,7 +220,8 @@ def test_figures_are_whole(printed):
         page.extract_text(visitor_operand_before=look)
     assert len(drawn) == 3
     margin, (width, height) = 20 / 25.4 * 72 - 1, (float(v) for v in reader.pages[0].mediabox[2:])
-    for (w, h, x, y), shape in zip(drawn, (1200 / 1500, 1, 160 / 642), strict=True):
+    shapes = 1200 / 1500, 1, 0.85 * 160 / 642  # print.css has plots smaller
+    for (w, h, x, y), shape in zip(drawn, shapes, strict=True):
         assert h / w == pytest.approx(shape, abs=0.01)
         assert margin < x < x + w < width - margin
         assert margin < y < y + h < height - margin
@@ -278,6 +282,7 @@ def test_formulas_are_drawn_and_code_behind_sentences_is_left_out(printed):
     ):
         assert source_text not in text
     assert "only on paper" in text
+    assert "Folded the solution" in text
 
 
 def test_fonts_are_embedded_and_no_path_of_the_machine_is_told(printed):
@@ -316,16 +321,22 @@ def test_figures_and_formulas_have_alternative_text(printed):
 def test_title_language_tags_and_size(printed):
     target, reader = printed
     assert reader.metadata.title == "Two <chapters>"
-    assert reader.metadata.author
+    assert reader.metadata.author == "an author"
+    assert reader.page_mode == "/UseOutlines"
     assert reader.root_object["/Lang"] == "en"
     assert reader.root_object["/MarkInfo"]["/Marked"]
     assert target.stat().st_size < 500_000
 
 
-def test_figures_keep_their_look_with_a_palette(printed):
+def test_figures_keep_their_look_and_size_with_a_palette(printed):
     _, reader = printed
+    for page in reader.pages:
+        for image in page.images:
+            colors = image.indirect_reference.get_object()["/ColorSpace"]
+            assert colors[0] == "/Indexed"
+            assert len(colors[3]) == 3 * (colors[2] + 1), "else viewers show no picture"
     image = next(image.image.convert("L") for page in reader.pages for image in page.images)
-    assert image.width == round(pdf.WIDTH * pdf.DPI)
+    assert image.width == 1500, "as fine as on the page"
     for y in (0.1, 0.5, 0.9):  # a linear gradient from black to white
         assert image.getpixel((image.width // 2, int(y * image.height))) == pytest.approx(
             255 * y, abs=4
@@ -333,34 +344,40 @@ def test_figures_keep_their_look_with_a_palette(printed):
 
 
 def test_too_large_pdf_and_failed_printing_are_one_line_and_leave_the_old_one(
-    printed, source, tmp_path, monkeypatch
+    printed, pages, tmp_path, monkeypatch
 ):
     target = tmp_path / "report.pdf"
     target.write_bytes(b"old")
     raw = printed[0].read_bytes()
-    built = tmp_path / "built"
-    monkeypatch.setattr(book, "jupyter_book", lambda *_: built)
-    page = '<article><section id="s"><h1>T</h1></section></article>'
-    page = f"<html><head><title>t</title></head><body>{page}</body></html>"
-    (built / "book").mkdir(parents=True)
-    (built / "book" / "first.html").write_text(page)
+    given = pages, target, "Two <chapters>", "an author", FACTS
     with monkeypatch.context() as patch:
         patch.setattr(pdf, "MOST_BYTES", 1000)
         patch.setattr(pdf, "chromium_pdf", lambda page: raw)
         with pytest.raises(BuildError, match=r"report\.pdf would have .* MB, more than"):
-            pdf.print_book(source, target, FACTS)
-    with monkeypatch.context() as patch:  # fewer colors where that is enough
-        patch.setattr(pdf, "MOST_BYTES", 100_000)
-        patch.setattr(pdf, "chromium_pdf", lambda page: raw)
-        patch.setattr(pdf, "finish", lambda *given: bytes(1000 * given[-1]))
-        pdf.print_book(source, tmp_path / "small.pdf", FACTS)
-        assert (tmp_path / "small.pdf").stat().st_size == 64_000
+            pdf.print_book(*given)
     with monkeypatch.context() as patch:
         patch.setattr(pdf, "chromium", lambda: shutil.which("false"))
         with pytest.raises(BuildError, match="could not print"):
-            pdf.print_book(source, target, FACTS)
+            pdf.print_book(*given)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.glob("*report*")] == ["report.pdf"]
+
+
+def test_page_that_a_reader_prints_shows_solutions_and_no_button_and_breaks_no_code(pages):
+    try:
+        start = {"executable_path": pdf.chromium(), "args": pdf.FLAGS}
+    except BuildError:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as driver, driver.chromium.launch(**start) as browser:
+        tab = browser.new_page(java_script_enabled=False)
+        tab.goto(pages[1].as_uri())
+        assert "Show code" in tab.inner_text("article")
+        tab.emulate_media(media="print")
+        assert "Show code" not in tab.inner_text("article")
+        assert "the solution" in tab.inner_text("article")
+        kept = "getComputedStyle(document.querySelector('{}')).breakInside"
+        for whole in (".cell_input", ".hw3-interactive", "article img", "article table"):
+            assert tab.evaluate(kept.format(whole)) == "avoid"
 
 
 def test_page_with_a_missing_figure_is_not_printed(tmp_path):
@@ -369,7 +386,9 @@ def test_page_with_a_missing_figure_is_not_printed(tmp_path):
     except BuildError:
         pytest.skip("no Chromium on this machine")
     page = tmp_path / "page.html"
-    page.write_text(f"<title>t</title><script>{pdf.SCRIPT}</script><p>text</p>")
+    page.write_text(
+        f"<title>t</title><script src={pdf.HERE.as_uri()}/print.js></script><p>text</p>"
+    )
     assert pdf.chromium_pdf(page).startswith(b"%PDF")
     page.write_text(page.read_text() + "<img src=nowhere.png>")
     with pytest.raises(BuildError, match=r"a figure of page\.html is missing"):
@@ -394,10 +413,11 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
     monkeypatch.setattr(book, "build", lambda *options: asked.append(options))
     monkeypatch.setattr(faces, "find", lambda data: few)
     monkeypatch.setattr(runs, "load", lambda folder: type("Run", (), {"device": "an abacus"}))
-    monkeypatch.setattr(book, "write_source", lambda executed: [path.name for path in executed])
 
-    def fake(source, target, facts):
-        assert source == [f"{name}.ipynb" for name in chapters.ORDER]
+    def fake(pages, target, title, author, facts):
+        html = runs.build_dir() / "html" / "book"
+        assert pages == [html / f"{name}.html" for name in chapters.ORDER]
+        assert (title, author) == ("Seven emotions", "the authors of hw3")
         assert facts | {"printed on": ""} == {
             "data": "test faces, n = 300",
             "profile": "smoke",
@@ -413,8 +433,8 @@ def test_command_builds_the_book_with_its_options_and_says_what_it_made(few, mon
     for name in ("index.html", "zh/book/cnn.html"):
         (html / name).parent.mkdir(parents=True, exist_ok=True)
         (html / name).write_text("<header>A<!-- report.pdf --></header>")
-    cli.main(["pdf", "--profile", "smoke", "--data", "faces.csv"])
-    assert asked == [("smoke", "faces.csv", False)]
+    cli.main(["pdf", "--profile", "smoke", "--data", "faces.csv", "--set", "epochs=1"])
+    assert asked == [("smoke", "faces.csv", False, None, ["epochs=1"])]
     assert capsys.readouterr().out == f"{runs.build_dir() / 'report.pdf'}: 7 pages, 1.2 MB\n"
     assert (html / "report.pdf").stat().st_size == 1_250_000
     for name, link in (("index.html", "report.pdf"), ("zh/book/cnn.html", "../../report.pdf")):

@@ -347,7 +347,7 @@ def test_pages_are_the_same_whatever_docutils_and_the_clock_of_packages_say(tmp_
     code = "import sys; from pathlib import Path; from press.build import jupyter_book; "
     code += "jupyter_book(Path(sys.argv[1]), Path(sys.argv[2]), 'html')"
     python("-c", code, source, tmp_path, env=environment(tmp_path, **HOSTILE[what]), cwd=tmp_path)
-    page = (tmp_path / "_build/html/index.html").read_text()
+    page = (tmp_path / "html/index.html").read_text()
     assert "<h1>A<a" in page
     assert f"© Copyright {year}" in page
 

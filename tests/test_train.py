@@ -1,5 +1,6 @@
 """Training: what is held out, what decides a run, that it is reused, repeatable and resumable."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -254,6 +255,54 @@ def test_a_run_with_precise_norm_says_what_it_reached_after_it(few, tmp_path):
     assert runs.load(tmp_path / "run").final == run.final
 
 
+@pytest.mark.parametrize("precise", [False, True])
+def test_with_ema_the_average_is_judged_and_the_training_goes_on_as_without(
+    few, monkeypatch, precise
+):
+    fitted, score = [], train.score
+
+    def keep(job):
+        fitted.append([keras.ops.convert_to_numpy(v) for v in job.fitted.trainable_variables])
+
+    monkeypatch.setattr(train, "score", lambda job: keep(job) or score(job))
+    plain = replace(TINY, batch=60, epochs=4, precise_norm=precise)  # one step an epoch
+    history = train.train("dnn", few, plain)[0].history
+    steps, fitted[:] = fitted[:4], []
+    run, network = train.train("dnn", few, replace(plain, ema=0.75))
+    assert run.history["loss"] == history["loss"]
+    assert run.history["val_loss"][1:] != history["val_loss"][1:]
+    for got, wanted in zip(fitted[:4], steps, strict=True):
+        for one, other in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for variable, *values in zip(network.trainable_variables, *steps, strict=True):
+        average = values[0]
+        for now in values[1:]:
+            average = 0.75 * average + 0.25 * now
+        np.testing.assert_allclose(variable.numpy(), average, rtol=1e-4, atol=1e-6)
+    assert run.final["val_loss"] != run.history["val_loss"][-1] if precise else not run.final
+
+
+def test_mixup_mixes_faces_and_labels_of_a_batch_by_one_share(few, monkeypatch):
+    given, feed = [], train.feed
+    note = lambda size, x, *y: (given.append((x, *y)) if y else None) or feed(size, x, *y)  # noqa: E731
+    monkeypatch.setattr(train, "feed", note)
+    recipe = replace(TINY, epochs=1, mixup=0.5)
+    train.train("dnn", few, recipe)
+    [((rows, share), labels)] = given
+    assert len(set(rows)) == 60
+    assert share.shape == (60, 1)
+    assert share.min() < 0.1 < 0.3 < share.mean() < 0.7 < 0.9 < share.max()
+    before = np.concatenate([np.roll(batch, 1) for batch in rows.reshape(3, 20)])
+    one_hot, pixels = np.eye(7)[few.labels], few.images.reshape(len(few), -1) / 255
+    wanted = share * one_hot[rows] + (1 - share) * one_hot[before]
+    np.testing.assert_allclose(labels, wanted, atol=1e-6)
+    stack = [keras.Input((48, 48, 1)), keras.layers.Flatten(name="logits"), keras.layers.Softmax()]
+    model = train.trainer(keras.Sequential(stack), few.images, recipe, steps=1)
+    seen = model((rows[:20], share[:20]), training=False)
+    wanted = share[:20] * pixels[rows[:20]] + (1 - share[:20]) * pixels[before[:20]]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(seen), wanted, atol=1e-5)
+
+
 def test_more_views_are_averaged(few):
     network = keras.Sequential(
         [
@@ -474,6 +523,17 @@ def test_a_damaged_checkpoint_changes_nothing_and_is_set_aside_with_one_line(
     assert said.count("\n") == 1
 
 
+@dataclass(frozen=True)
+class Newer(Recipe):
+    clipnorm: float = 0.0  # a field of a later version, which is off
+
+
+def test_a_new_field_changes_a_key_only_where_it_is_on():
+    key = functools.partial(runs.key, "cnn", "faces", versions={})
+    assert key(recipe=Newer(epochs=5)) == key(recipe=Recipe(epochs=5))
+    assert key(recipe=Newer(epochs=5, clipnorm=1.0)) != key(recipe=Newer(epochs=5))
+
+
 def test_key_changes_with_all_that_decides_a_result(few):
     key = runs.key("dnn", few.fingerprint, TINY, {"keras": "3"})
     assert key == runs.key("dnn", few.fingerprint, replace(TINY), {"keras": "3"})
@@ -508,7 +568,7 @@ rng = np.random.default_rng(0)
 images = rng.integers(0, 255, (200, 48, 48)).astype(np.uint8)
 labels, part = rng.integers(0, 7, 200).astype(np.uint8), np.zeros(200, np.uint8)
 few = faces.Faces(images, labels, part, "test faces", "made by the tests")
-changes = dict(epochs=4, schedule="cosine", batch=20, train_cap=80)
+changes = dict(epochs=4, schedule="cosine", batch=20, train_cap=80, ema=0.5, mixup=0.5)
 recipe = recipes.Recipe(**changes, shear=0, zoom=0, tests=False)
 print(runs.run_folder("dnn", few, recipe).with_suffix(".checkpoint.npz"), flush=True)
 import json
@@ -570,6 +630,7 @@ few = faces.Faces(images, labels, part, "test faces", "made by the tests")
 made, trainer = [], train.trainer
 train.trainer = lambda *a: made.append(trainer(*a)) or made[-1]
 changes = {"epochs": 2, "batch": 30, "train_cap": 90, "views": 1, "precise_norm": True}
+changes |= {"mixup": 0.5, "ema": 0.5}
 changes["learning_rate"] = 0.01  # at 0.1 float error grows step by step
 recipe = recipes.recipe("dnn", "full", "modern", **changes)
 run, _ = train.train("dnn", few, recipe)

@@ -2,8 +2,8 @@
 editions have the same pages.
 """
 
-# ruff: noqa: RUF001 (Chinese has its own parentheses and colons)
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -15,10 +15,11 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
+from docutils.utils import new_document
 
 from hw3 import disk
 from press import build, chapters, page, translate
-from press.translate import Pairs, Translator, check, translate_html
+from press.translate import Pairs, check, translate_html
 
 CATALOG = {
     "Happy": "高興",
@@ -26,40 +27,46 @@ CATALOG = {
     "mirrored": "鏡射",
     "recorded": "存檔",
     "your own": "你的",
-    "%1 taken for %2 (%3)": "%1認成%2（%3）",
-    "Of %1 images %2 show %3.": "%3：%1 張影像中有 %2 張。",
-    "Before: %1. After.": "之前：%1。之後。",
+    "taken for Sad": "認成難過",
+    "Of %1 images %2 show Sad.": "難過：%1 張影像中有 %2 張。",
+    "%1 of %2 images": "%2 張影像中的 %1 張",
+    "Before": "之前",
+    "After.": "之後。",
     "It stands.": "成立。",
-    "recipe %1": "配方 %=1",
+    "recipe": "配方",
+    "profile": "設定",
     "%1 (%2 to %3)": "%1（%2 至 %3）",
+    "7 images": "七張影像",
+    "%1 images": "%1 張影像",
+    "%{y} at epoch %{x}": "第 %{x} 個 epoch 為 %{y}",
 }
 
 
+def chinese(english, catalog=CATALOG):
+    """Return a text in Chinese, and the keys that were looked up."""
+    asked = []
+    return translate.translate(english, catalog, asked), asked
+
+
 @pytest.mark.parametrize(
-    ("english", "chinese"),
+    ("english", "expected"),
     [
         ("Happy", "高興"),
-        (
-            "Of 1,234 images 12.3% show Sad.",
-            "難過：1,234 張影像中有 12.3% 張。",
-        ),  # in another order
-        ("Happy taken for Sad (49%)", "高興認成難過（49%）"),  # what is caught is translated too
-        ("Before: Sad taken for Happy (1%). After.", "之前：難過認成高興（1%）。之後。"),
+        ("Of 1,234 images 12.3% show Sad.", "難過：1,234 張影像中有 12.3% 張。"),
+        ("5 of 7,000 images", "7,000 張影像中的 5 張"),  # in another order
+        ("7 images", "七張影像"),  # as it is before any number
+        ("Happy, taken for Sad (49%)", "高興、認成難過 (49%)"),
+        ("Before: Sad, taken for Sad (1%). After.", "之前：難過、認成難過 (1%)。之後。"),
         (
             "Before: recorded: mirrored, Happy; your own: Sad. After.",
             "之前：存檔：鏡射、高興；你的：難過。之後。",
         ),  # a list of lists
-        (
-            "Sad taken for Happy (1%); Happy taken for Sad (2%)",
-            "難過認成高興（1%）；高興認成難過（2%）",
-        ),  # a list, not one long match
-        (
-            "It stands. Of 5 images 2 show Happy.",
-            "成立。高興：5 張影像中有 2 張。",
-        ),  # two sentences
+        ("It stands. Of 5 images 2 show Sad.", "成立。難過：5 張影像中有 2 張。"),  # two sentences
         ("Sad – Happy", "難過–高興"),
-        ("Sad taken for Happy (1%); n = 400", "難過認成高興（1%）；n = 400"),  # no interval's n
-        ("CNN: 72.6% [71.1, 74.0; n = 3,589]", "CNN：72.6% [71.1, 74.0; n = 3,589]"),
+        ("Sad → Happy 12%, Happy → Sad 9% (2)", "難過 → 高興 12%、高興 → 難過 9% (2)"),
+        ("Sad (1%); n = 400", "難過 (1%)；n = 400"),  # no interval's n
+        ("CNN: 72.6% [71.1, 74.0; n = 3,589]", "CNN: 72.6% [71.1, 74.0; n = 3,589]"),
+        ("Sad: 72.6% [71.1, 74.0; n = 3,589]", "難過：72.6% [71.1, 74.0; n = 3,589]"),
         ("python 3.11, keras 3.15", "python 3.11、keras 3.15"),  # a list of names
         ("modern-cnn, modern-dnn-seed1: Sad", "modern-cnn、modern-dnn-seed1：難過"),
         ("`python -m hw3, make`", "`python -m hw3, make`"),  # code and formulas stay
@@ -67,157 +74,176 @@ CATALOG = {
         ("53.7, 53.6", "53.7, 53.6"),  # numbers stay
         ("Sad/Happy", "難過／高興"),
         ("1.5% (1.0% to 2.0%)", "1.5%（1.0% 至 2.0%）"),
-        ("recipe mirrored", "配方 mirrored"),  # a name stays, even one that the catalog has
+        ("recipe modern, profile cpu / full", "配方 modern、設定 cpu / full"),
+        ("%{y} at epoch %{x}", "第 %{x} 個 epoch 為 %{y}"),  # plotly's numbers are no numbers yet
         ("CPU Intel(R) Xeon(R) Processor @ 2.20GHz", "CPU Intel(R) Xeon(R) Processor @ 2.20GHz"),
         ("FER2013", "FER2013"),
     ],
 )
-def test_message_finds_its_translation(english, chinese):
-    translator = Translator(CATALOG, {}, "")
-    assert translator.translate(english) == chinese
-    assert translator.missing == {}
+def test_message_finds_its_translation(english, expected):
+    assert chinese(english)[0] == expected
 
 
-def test_a_placeholder_catches_no_comma_of_a_list():
-    translator = Translator(CATALOG | {"%1 rises to %2": "%1升到 %2"}, {}, "")
-    found = translator.translate("Happy rises to 2.0, Sad rises to 3.0")
-    assert found == "高興升到 2.0、難過升到 3.0"
+def test_keys_are_whole_texts_with_places_for_numbers_and_else_their_parts():
+    assert chinese("Of 1,234 images 12.3% show Sad.")[1] == ["Of %1 images %2 show Sad."]
+    assert chinese("Sad (2), more of 3 kinds")[1] == ["Sad", "more of %1 kinds"]
+    assert chinese("53.7 [1, 2], `make book`, CNN")[1] == [], "nothing to translate"
 
 
-def test_a_value_alone_needs_no_translation():
-    markdown = "{eval}`happy` {eval}`sad` of faces"
-    messages = dict.fromkeys(("{eval}`happy`", "{eval}`sad` of faces"), "a.html")
-    translator, _ = check({}, {}, markdown, messages)
-    assert translator.missing == {"{eval}`sad` of faces": "a.html"}
+@pytest.fixture
+def check_of(tmp_path, monkeypatch):
+    """Return a function that checks a catalog against a book of one page of some nodes."""
+
+    def checked(catalog, *page, source=""):
+        folder = tmp_path / "_build" / ".doctrees" / "book"
+        folder.mkdir(parents=True, exist_ok=True)
+        tree = new_document("x")
+        tree += page
+        (folder / "x.doctree").write_bytes(pickle.dumps(tree))
+        monkeypatch.setattr(translate, "source", lambda: source)
+        monkeypatch.setattr(translate, "ORDER", ["x"])
+        monkeypatch.setattr(translate, "settings_texts", dict)
+        monkeypatch.setattr(translate, "THEME", [])
+        monkeypatch.setenv("HW3_BUILD", str(tmp_path / "_build"))
+        return check(catalog)
+
+    return checked
 
 
-def test_a_text_of_markdown_is_in_the_catalog_as_it_stands():
-    catalog = {"%1 of %2": "%2 中的 %1", "faces": "臉"}
-    translator = Translator(catalog, {}, "Some of the faces.")
-    assert translator.translate("some of faces") == "臉中的 some"
-    assert translator.translate("Some of the faces.") == "Some of the faces.", "by no pattern"
-    assert list(translator.missing) == ["Some of the faces."]
+def paragraph(text):
+    """Return a paragraph as Sphinx finds it in Markdown."""
+    node = nodes.paragraph(text, text)
+    node.source, node.line = "x.md", 1
+    return node
 
 
-def test_the_entry_with_most_letters_of_its_own_wins():
-    catalog = {"%1 of %2": "%2 中的 %1", "%1 of %2 faces": "%2 張臉中的 %1", "7 faces": "七臉"}
-    assert Translator(catalog, {}, "").translate("5 of 7 faces") == "7 張臉中的 5"
-    assert Translator(catalog, {}, "").translate("5 of the 7") == "the 7 中的 5"
+def cell(text):
+    """Return a table's cell, as a page's HTML."""
+    return nodes.raw("", f"<table><td>{text}</td></table>", format="html")
 
 
-def test_a_long_list_of_unknown_parts_takes_no_time():
-    catalog = {f"%1 {word} %2": f"%1 {word} %2" for word in ("of", "and", "from", "to", "with")}
-    text = ", ".join(f"one of the and from with to {n}; more of it: {n}" for n in range(60))
-    translator = Translator(catalog, {}, "")
-    found = translator.translate(text)
-    assert found.replace("；", "; ").replace("：", ": ").replace("、", ", ") == text
-    assert translator.attempt.cache_info().currsize < 5000
+def test_a_value_alone_needs_no_translation(check_of):
+    texts = "{eval}`happy`", "{eval}`sad` of faces"
+    missing, _ = check_of({}, *map(paragraph, texts), source=" ".join(texts))
+    assert missing == {"{eval}`sad` of faces": "x.html"}
 
 
-def test_texts_of_the_source_are_strings_and_names_that_tables_show():
-    code = """'''About.'''
-class A:
-    false_negatives: int
-said = f"Of {n:,} images " + ("all are known." if n else "none is known")
-table.assign(share=1)
-"""
-    found = set(translate.texts_of(code))
-    assert found == {
-        *("About.", "Of", "images", "all are known.", "none is known", "share"),
-        *("false negatives", ",", "1"),
-    } - {"1"}
+def test_a_text_of_markdown_is_in_the_catalog_as_it_stands(check_of):
+    text = "In 5 of 7 faces, and more."
+    catalog = {"and more": "還有", "In %1 of %2 faces": "%2 張臉中的 %1 張"}
+    assert check_of(catalog, paragraph(text), source=text)[0] == {text: "x.html"}, "not by parts"
+    assert check_of(catalog, cell(text), source=text)[0] == {}
 
 
-SOURCE = {"taken for": "beyond/x.py", "Happy": "hw3/faces.py"}
+def test_source_holds_strings_over_several_lines_and_texts_of_pages_and_results(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "hw3").mkdir()
+    (tmp_path / "results" / "votes").mkdir(parents=True)
+    code = 'said = (\n    f"Of {n:,} images "\n    "all are known."\n)\ntable.assign(share=1)\n'
+    (tmp_path / "hw3" / "a.py").write_text(code)
+    (tmp_path / "hw3" / "b.html").write_text("<p>One\n  two</p>")
+    (tmp_path / "results" / "votes" / "c.json").write_text('{"note": "so it is"}')
+    monkeypatch.setattr(translate, "ROOT", tmp_path)
+    monkeypatch.setattr(translate, "read_cells", lambda path: [("markdown", f"## {path.stem}")])
+    found = translate.source()
+    for text in (
+        " images all are known.",
+        "share",
+        "One two",
+        "so it is",
+        "## cnn",
+        "The homework",
+    ):
+        assert text in found
 
 
-def test_check_is_quiet_where_all_is_translated():
-    catalog = {name: CATALOG[name] for name in ("%1 taken for %2 (%3)", "Happy")}
-    translator, stale = check(catalog, SOURCE, "( )", {"Happy taken for Happy (1%)": "x.html"})
-    assert (translator.missing, stale) == ({}, {})
+def test_check_is_quiet_where_all_is_translated(check_of):
+    catalog = {"%1 faces show Happy": "%1 張臉顯示高興", "Happy": "高興"}
+    assert check_of(catalog, cell("7 faces show Happy"), cell("Happy")) == ({}, {})
 
 
-def test_check_names_what_is_missing_and_where():
-    message = {"Happy taken for Happy (1%)": "x.html"}
-    translator, _ = check({"Happy": "高興"}, SOURCE, "", message)
-    assert translator.missing == message
-    translator, _ = check({"Happy": ""}, SOURCE, "", {"Happy": "x.html"})
-    assert translator.missing == {"Happy": "x.html"}, "an empty entry is no translation"
-    translator, _ = check({}, SOURCE, "", {"Happy": "x.html"})
-    assert translator.missing == {"Happy": "x.html"}, "a word of the source"
-    translator, _ = check({}, {}, "", {"what no source text has": "x.html", "FER2013": "x.html"})
-    assert list(translator.missing) == ["what no source text has"]
+def test_check_names_what_is_missing_and_where(check_of):
+    missing, _ = check_of({"Happy": "高興"}, cell("Happy, taken for Sad in 12 faces"))
+    assert missing == {"taken for Sad in %1 faces": "x.html"}
+    for catalog in ({"Happy": ""}, {}):  # an empty entry is no translation
+        missing, _ = check_of(catalog, cell("Happy"), source="Happy")
+        assert missing == {"Happy": "x.html"}, "a word of the source"
+    missing, _ = check_of({}, cell("what no source text has"), cell("FER2013"), cell("Xeon"))
+    assert list(missing) == ["what no source text has"], "else a word is a name"
 
 
-def test_check_names_an_entry_that_no_source_text_accounts_for():
+def test_check_names_an_entry_that_no_source_text_accounts_for(check_of):
     catalog = {"Happy": "高興", "%1 taken as %2": "%1當成%2", "taken": "取", "%1 taken for": "認"}
-    _, stale = check(catalog, SOURCE, "", {"Happy": "x.html"})
+    _, stale = check_of(catalog | {"asked": "問"}, cell("asked"), source="Happy taken for Sad")
     assert stale == {"%1 taken as %2": "book/locale/zh_TW.po"}
 
 
+def test_labels_of_pictures_and_values_are_translated():
+    tree, value = new_document("x"), nodes.inline("", "Sad, mirrored", expression="answer")
+    tree += nodes.image(alt="Before: Sad 12%."), value
+    translate.put_in(tree, lambda text: chinese(text)[0])
+    assert (tree[0]["alt"], tree[1].astext()) == ("之前：難過 12%。", "難過、鏡射")
+
+
 def test_html_is_translated_between_tags_and_escaped():
-    words = {"a & b": "甲 & <乙>", "Sheet": '"表"', "Loading": "載入中", "in": "in"}
+    words = {"this & b": "甲 & <乙>", "title": "題", "Sheet": '"表"', "{n} in": "{n} 中"}
+    words |= {"Loading it:": "載入中："}
     source = (
-        '<table class="a & b"><th> a &amp; b </th><td>1,234</td></table>'
-        '<img alt="Sheet" src="Sheet"><script>const a = _("Loading"), b = "Loading";</script>'
-        '<style>b::after {content: "a & b"}</style><!-- Sheet -->'
+        '<table class="this & b"><th> this &amp; b </th>\n<td>1,234</td> <td>\xa0</td></table>'
+        '<p data-say="Loading it: " data-in="{n} in" data-way="Sheet" class="Sheet"></p>'
+        '<img alt="Sheet" src="Sheet"><script>const a = "Sheet";</script><code>Sheet</code> Sheet '
+        '<pre>Sheet\n  Sheet</pre><i title="title">other words</i>'
+        '<style>b::after {content: "a & b"}</style><!-- Sheet -->Sheet<br>'
     )
     expected = (
-        '<table class="a & b"><th> 甲 &amp; &lt;乙&gt; </th><td>1,234</td></table>'
-        '<img alt="&quot;表&quot;" src="Sheet">'
-        '<script>const a = _("載入中"), b = "Loading";</script>'
-        '<style>b::after {content: "a & b"}</style><!-- Sheet -->'
+        '<table class="this & b"><th> 甲 &amp; &lt;乙&gt; </th>\n<td>1,234</td> <td>\xa0</td>'
+        "</table>"
+        '<p data-say="載入中： " data-in="{n} 中" data-way="Sheet" class="Sheet"></p>'
+        '<img alt="&quot;表&quot;" src="Sheet"><script>const a = "Sheet";</script>'
+        '<code>Sheet</code> &quot;表&quot; <pre>Sheet\n  Sheet</pre><i title="題">other words</i>'
+        '<style>b::after {content: "a & b"}</style><!-- Sheet -->&quot;表&quot;<br>'
     )
-    assert translate_html(source, words.__getitem__) == expected
+    assert translate_html(source, lambda text: words.get(text, text)) == expected
 
 
 def test_words_of_a_plotly_figure_are_translated_and_its_options_stay():
-    names = {
-        "Sad": "難過",
-        "text": "文字",
-        "solid": "實線",
-        "true %1:<br>%2 of %3": "%1：<br>%2/%3",
-    }
-    translator = Translator(names, {}, "")
-    matrix = go.Heatmap(z=[[0.5]], x=["Sad"], y=["Sad"], hoverinfo="text")
-    figure = go.Figure(matrix.update(hovertext=[["true Sad:<br>1 of 2"]]))
+    hover = "true %{y}:<br>%{customdata}"
+    names = {"Sad": "難過", "text": "文字", "solid": "實線", hover: "%{y}：<br>%{customdata}"}
+    matrix = go.Heatmap(z=[[0.5]], x=["Sad"], y=["Sad"], hoverinfo="text", hovertemplate=hover)
+    figure = go.Figure(matrix)
     figure.add_scatter(x=[1], y=[2], name="Sad", line_dash="solid")
     figure.update_layout(title_text="Sad")
     before = figure.to_html(full_html=False, include_plotlyjs=False)
-    after = translate_html(before, translator.translate)
-    drawn = json.JSONDecoder().raw_decode(after, after.index("[{"))[0]
+    after = translate_html(before, lambda text: chinese(text, names)[0])
+    read = json.JSONDecoder().raw_decode
+    drawn, end = read(after, after.index("[{"))
+    layout, _ = read(after, after.index("{", end))
     assert (drawn[0]["x"], drawn[0]["y"], drawn[0]["hoverinfo"]) == (["難過"], ["難過"], "text")
-    assert drawn[0]["hovertext"] == [["難過：<br>1/2"]]
+    assert drawn[0]["hovertemplate"] == "%{y}：<br>%{customdata}"
     assert (drawn[1]["name"], drawn[1]["line"]["dash"], drawn[1]["x"]) == ("難過", "solid", [1])
-    assert '"text":"難過"' in after
+    assert layout["title"]["text"] == "難過"
     assert "<br>" not in after, "escaped, as before"
-
-
-def test_chinese_and_latin_are_spaced():
-    assert (
-        translate.spaced("答對83.9% ，在 人是 高興（n = 3） 。")
-        == "答對 83.9%，在人是高興（n = 3）。"
-    )
 
 
 def test_the_head_of_a_page_is_translated():
     own = {name: ["x"] for name in ("data", "profile", "device", "date")}
-    line = page.head({"recorded": {name: [] for name in own}, "own": own}, "cnn.ipynb")
-    tree = nodes.section("", line)
-    words = {
-        "This build: x, profile x, x, x.": "本次建置：x。",
-        "Brackets hold 95% intervals.": "方括號。",
-        "Open in JupyterLab: `make lab`, then `cnn.ipynb`.": "先 `make lab`，再 `cnn.ipynb`。",
-    }
-    translate.put_in(tree, words.__getitem__)
-    assert line.astext() == "本次建置：x。 方括號。 先 make lab，再 cnn.ipynb。"
-    assert [code.astext() for code in tree.findall(nodes.literal)] == ["make lab", "cnn.ipynb"]
+    line = page.head({"recorded": own, "own": own}, "cnn.ipynb")
+    words = {"Recorded": "存檔", "This build": "本次建置", "profile": "設定", "there.": "即可。"}
+    words |= {"Brackets hold %1 intervals.": "方括號：%1。", ", then choose": "，再點選"}
+    words |= {"Open in JupyterLab: run": "在 JupyterLab 中：執行"}
+    made = BeautifulSoup(translate_html(line, lambda text: chinese(text, words)[0]), "html.parser")
+    assert made.text == (
+        "存檔：x、設定 x、x、x。 本次建置：x、設定 x、x、x。 方括號：95%。 "
+        "在 JupyterLab 中：執行 make lab，再點選 cnn.ipynb 即可。"
+    )
+    assert [code.text for code in made("code")] == ["make lab", "cnn.ipynb"]
 
 
 def test_title_author_and_captions_are_of_the_settings_and_translated_for_a_build():
     texts = chapters.settings_texts()
     assert set(texts.values()) == {"_config.yml", "_toc.yml"}
-    assert texts.items() <= translate.source_texts()[0].items()
+    assert all(text in translate.source() for text in texts)
     for words in ({}, dict(zip(texts, "甲乙丙丁", strict=True))):
         source = build.write_source([], "source", words, language="zh_TW")
         config, toc = (
@@ -243,29 +269,30 @@ def test_search_splits_chinese_into_pairs():
     assert answer.strip() == '["CNN","的混","混淆","淆矩","矩陣","x_1","率"]'
 
 
-def test_update_puts_missing_entries_behind_the_one_before_them(tmp_path, monkeypatch):
+def test_update_puts_missing_entries_at_the_end_with_proposals(tmp_path, monkeypatch):
     monkeypatch.setattr(translate, "CATALOG", tmp_path / "zh_TW.po")
-    lines = ("#: x.html", 'msgid "first"', 'msgstr "一"', "", "#: z.html")
-    lines += ('msgid "the third sentence of all"', 'msgstr "三"', "")
-    text = translate.HEADER.decode() + "\n".join(lines) + "\n"
+    lines = ('msgid ""', 'msgstr ""', '"Content-Type: text/plain; charset=utf-8\\n"', "")
+    lines += ("#: x.html", 'msgid "first"', 'msgstr "一"', "", 'msgid "nowhere"', 'msgstr "無"')
+    lines += ("", "#: z.html", 'msgid "the third sentence of all"', 'msgstr "三"', "")
+    text = "\n".join(lines) + "\n"
     translate.CATALOG.write_text(text, encoding="utf-8")
-    translate.update({}, {}, {"first": "y.html"})
+    translate.update({}, {})
     assert translate.CATALOG.read_text(encoding="utf-8") == text, "nothing else is touched"
     translate.update(
-        {"second": "x.html: second", "the third sentence of them all": "z.html: the"},
+        {"second {eval}`x`": "x.html", "the third sentence of them all": "z.html"},
         {"the third sentence of all": "book/locale/zh_TW.po"},
-        {"first": "x.html", "second": "x.html", "the third sentence of them all": "z.html"},
     )
-    known = {"first": "一", "second": "", "the third sentence of them all": ""}
+    known = {"first": "一", "nowhere": "無", "second {eval}`x`": ""}
+    known |= {"the third sentence of them all": ""}
     assert translate.read_catalog() == known, "a proposal is no translation yet"
     text = translate.CATALOG.read_text(encoding="utf-8")
-    assert '#: x.html\nmsgid "second"' in text
+    assert '#: x.html\nmsgid "second {eval}`x`"' in text
     assert '#, fuzzy\nmsgid "the third sentence of them all"\nmsgstr "三"' in text
 
 
 def test_placeholders_of_every_entry_exist():
     for english, chinese in translate.read_catalog().items():
-        given, used = (set(re.findall(r"%=?(\d+)", text)) for text in (english, chinese))
+        given, used = (set(re.findall(r"%(\d+)", text)) for text in (english, chinese))
         assert chinese
         assert used <= given, english
 
@@ -293,46 +320,6 @@ def test_shared_files_are_asked_for_where_they_are(tmp_path):
     assert (english / "zh" / "book" / "p.html").read_text() == (
         text.replace('"../_static/a', '"../../_static/a').replace("(../_images", "(../../_images")
     )
-
-
-def test_only_the_chinese_pages_are_built_anew_where_only_the_catalog_changed(
-    tmp_path, monkeypatch
-):
-    for part in ("hw3", "beyond", "press", "book"):
-        shutil.copytree(
-            disk.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    (tmp_path / "results").mkdir()
-    for name in build.SETTINGS:
-        shutil.copyfile(disk.ROOT / name, tmp_path / name)
-    builds = []
-
-    def jupyter_book(source, output, builder):
-        builds.append(source.name)
-        place = disk.build_dir() / "html" if source.name == "source" else tmp_path / "made"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "index.html").write_text("page")
-        return place
-
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    monkeypatch.setattr(chapters, "ROOT", tmp_path)
-    monkeypatch.setattr(build, "jupyter_book", jupyter_book)
-    monkeypatch.setattr(translate, "write_concrete", lambda folder: 0)
-    for name, expected in {
-        "book/locale/zh_TW.po": ["source", "source-zh"], "press/translate.py": ["source-zh"],
-        "press/page.css": ["source-zh"], "README.md": ["source", "source-zh"],
-    }.items():  # fmt: skip
-        builds.clear()
-        for _ in range(2):
-            build.build_page([])
-            build.build_chinese([])
-        assert builds == expected, f"before {name} changes"
-        with open(tmp_path / name, "a", encoding="utf-8") as file:
-            file.write("\n")
-    builds.clear()
-    build.build_page([])
-    build.build_chinese([])
-    assert builds == [], "README.md decides nothing"
 
 
 # What follows looks at the smoke book, built once.

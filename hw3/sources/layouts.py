@@ -27,8 +27,7 @@ def discover(path):
         if len(entries) != 1 or not entries[0].is_dir():
             found = ", ".join(map(quoted, names[:3])) or "nothing"
             raise bad(name(path), found, expected, "put one there")
-        source += _title(entries[0])
-        entries = children(entries[0])
+        source, entries = source + _title(entries[0]), children(entries[0])
     source += " and ".join(_title(entry) for entry, _ in chosen)
     files, told, reader = chosen, "", csvs.read
     if isinstance(chosen[0][1], int):
