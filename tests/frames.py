@@ -1,6 +1,6 @@
 """Count the answers a second that the page "Try your face" gives to a webcam of 640x480: run
-python tests/frames.py after make book, on an idle machine, and write the line into
-beyond/tfjs/README.md. Chromium's own moving picture stands for the webcam.
+PYTHONPATH=. .venv/bin/python tests/frames.py after make book, on an idle machine, and write the
+line into beyond/tfjs/README.md. Chromium's own moving picture stands for the webcam.
 """
 
 from playwright.sync_api import sync_playwright
