@@ -686,7 +686,7 @@ def test_an_interrupted_build_names_only_trainings_of_its_own(tmp_path, capsys, 
     place.mkdir(parents=True)
     for name in ("cnn-full-old", "dnn-full-new", "dnn-full-done"):
         (place / f"{name}.lock").touch()
-        np.savez(place / f"{name}.checkpoint.npz", seconds=np.ones(7))
+        np.savez(place / f"{name}.checkpoint.npz", history=np.ones(7))
     (place / "dnn-full-done.checkpoint.npz").unlink()
     for lock in place.glob("*.lock"):
         os.utime(lock, (1, 1))
