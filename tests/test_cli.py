@@ -64,7 +64,7 @@ def test_every_command_is_summed_up_in_a_whole_sentence(monkeypatch):
     for package in (cli, beyond, press):
         package.main([])
     functions = [p.get_default("run") for m in made for p in m.commands.choices.values()]
-    assert len(functions) == 14
+    assert len(functions) == 15
     assert all(f.__doc__.partition("\n")[0].endswith(".") for f in functions)
 
 
@@ -502,7 +502,7 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
     cli.main(["record", "modern-cnn", "--seeds", "2"])
     out = capsys.readouterr().out
     assert "weights of seed 1" not in out
-    assert "results/fer2013/modern-cnn-seed5 comes from another recipe: remove it" in out
+    assert "results/modern-cnn-seed5 comes from another recipe: remove it" in out
     cli.main(["record", "modern-cnn", "--first", "1", "--seeds", "2"])
     assert "weights of" not in capsys.readouterr().out, "seed 0 is recorded and better"
     cli.main(["record", "modern-cnn", "--first", "3", "--seeds", "4"])
