@@ -132,6 +132,5 @@ def script() -> HTML:
     words = ", ".join(f"{name}: _({name})" for name in names)
     # what stands in _() is translated in the Chinese edition
     head = f"const hw3 = {json.dumps(tables)};\nconst _ = (name) => name, words = {{{words}}};"
-    page = (HERE / "try.js").read_text(encoding="utf-8")
-    text = "\n".join([head, *map(javascript, PAINTERS), page])
+    text = "\n".join([head, *map(javascript, PAINTERS), (HERE / "try.js").read_text("utf-8")])
     return HTML(f"<script>(() => {{\n{text}\n}})();</script>")

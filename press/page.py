@@ -16,7 +16,7 @@ from press import chapters, values
 
 # Files below _static that packages bring and no page asks for. Of MathJax a formula needs one
 # script and its fonts.
-UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*", "scripts/fontawesome.js")
+UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
 NUMBER = re.compile(r'<span class="label">.*?(?=<p>)', re.DOTALL)  # of a source: cited by name
@@ -149,13 +149,10 @@ def remove_old_figures(app, error) -> None:
 
 
 def remove_unused(app, error) -> None:
-    """Remove what no page needs: most bytes of _static, and the script that draws icons anew."""
+    """Remove what no page needs: most bytes of _static, and all of what draws the icons anew."""
     if error is None and app.builder.name == "html":
-        script = re.compile(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>')
-        for path in Path(app.outdir).rglob("*.html"):
-            page = path.read_text(encoding="utf-8")
-            path.write_text(script.sub("", page), encoding="utf-8")
         static = Path(app.outdir) / "_static"
+        (static / "scripts" / "fontawesome.js").write_text("")
         for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
             name = path.relative_to(static).as_posix()
             if path.is_dir():

@@ -265,7 +265,7 @@ def test_statistics_by_hand():
     counts = world(100, **both("FEAR", "SAD", 0.25))
     assert claims.pair_excess(FEAR, SAD, counts) == pytest.approx(0.25 - 0.05)
     assert claims.recall_excess(HAPPY, counts) == pytest.approx(0.7 - (4 * 0.7 + 2 * 0.5) / 6)
-    assert claims.drift_excess(FEAR, SAD, counts) == pytest.approx(0.20)
+    assert claims.drift(FEAR, SAD, counts) == pytest.approx(0.20)
     assert claims.recall_lead(claims.REST, counts) == pytest.approx(0)
     assert claims.recall_lead([DISGUST, HAPPY], counts) == pytest.approx(0)
 
