@@ -14,11 +14,12 @@ ROOMS = ("hw3", "beyond", "press")
 FORBIDDEN = {"hw3": ("beyond", "press"), "beyond": ("press",), "press": ()}
 # Most lines of Python at 100 columns.
 CEILINGS = {
-    ("hw3/*.py",): 2700,
+    ("hw3/*.py",): 2680,
     ("hw3/sources/**/*.py",): 800,
-    ("beyond/**/*.py",): 1730,
-    ("press/**/*.py",): 1450,
-    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6700,
+    ("beyond/**/*.py",): 1700,
+    ("press/**/*.py",): 1280,
+    ("press/translate.py",): 150,
+    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6460,
 }
 
 
