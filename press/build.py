@@ -13,6 +13,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -227,6 +228,7 @@ def as_worker(count: int, *modules: str) -> None:
         parent_process().join()
         os._exit(1)
 
+    warnings.resetwarnings()  # a person's PYTHONWARNINGS=error would end Sphinx
     if count > 1:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
