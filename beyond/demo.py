@@ -128,9 +128,8 @@ def script() -> HTML:
     """Return what makes the boxes before it work: hw3's tables, the painters, beyond/try.js."""
     tables = {"size": drawn.SIZE, "emotions": EMOTIONS, "expressions": drawn.EXPRESSIONS}
     tables |= {"units": drawn.UNITS, "traits": drawn.TRAITS}
-    names = [json.dumps(name) for name in (*EMOTIONS, *drawn.UNITS.values())]
-    words = ", ".join(f"{name}: _({name})" for name in names)
-    # what stands in _() is translated in the Chinese edition
-    head = f"const hw3 = {json.dumps(tables)};\nconst _ = (name) => name, words = {{{words}}};"
+    names = (*EMOTIONS, *drawn.UNITS.values())
+    words = "".join(f'<data value="{name}">{name}</data>' for name in names)  # translated
+    head = f"const hw3 = {json.dumps(tables)};"
     text = "\n".join([head, *map(javascript, PAINTERS), (HERE / "try.js").read_text("utf-8")])
-    return HTML(f"<script>(() => {{\n{text}\n}})();</script>")
+    return HTML(f'<p id="hw3-words" hidden>{words}</p><script>(() => {{\n{text}\n}})();</script>')

@@ -1,5 +1,6 @@
 // The demo of the page "Try your face". beyond/demo.py puts before this: hw3, the tables of hw3/sources/drawn.py, its painters, and
-// words, the names in them as the reader's language has them.
+// in the page the names in them as the reader's language has them.
+const words = Object.fromEntries([...document.querySelectorAll("#hw3-words data")].map((word) => [word.value, word.textContent]));
 const SIZE = hw3.size;
 const np = {
   abs: Math.abs, sqrt: Math.sqrt, sign: Math.sign, minimum: Math.min, maximum: Math.max,

@@ -428,6 +428,14 @@ def test_the_builds_own_network_answers_where_it_is_chosen(page):
     assert 'value="own"' in demo.box("photo", own=True).data, "offered where it learned from such"
 
 
+def test_chinese_page_names_emotions_and_action_units_in_chinese(html, browser):  # noqa: F811
+    with opened(browser, html / "zh" / "book" / "try.html") as (tab, wrong):
+        names = tab.locator("#hw3-drawn").locator("[name=emotion] option, .units label, dt")
+        shown = names.all_text_contents()
+    assert len(shown) == 1 + 2 * faces.N_CLASSES + len(drawn.UNITS), "own mix, options, bars, units"
+    assert [text for text in shown if re.search("[A-Za-z]", text)] == wrong == []
+
+
 def test_page_draws_the_same_faces_as_hw3(page):
     rng, names = np.random.default_rng(3), list(drawn.TRAITS)
     low, high = np.array(list(drawn.TRAITS.values())).T
