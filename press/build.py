@@ -247,10 +247,12 @@ def build_pages(executed: list[Path], pool) -> Path:
     """
     html, made, keys = build_dir() / "html", {}, {}
     ran = digest(*(path.read_bytes() for path in executed))
+    pages = ["index.html", *(f"book/{path.stem}.html" for path in executed)]
     for edition, frame in zip(EDITIONS, frames(executed), strict=True):
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
-        if old != key or made:  # the Chinese pages ask for files beside the English ones
+        whole = all((html / edition / page).exists() for page in pages)
+        if old != key or made or not whole:  # the Chinese pages ask for files beside the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
             new = old.partition(" ")[0] != frame

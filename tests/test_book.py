@@ -502,8 +502,9 @@ def sphinx(tmp_path, monkeypatch):
 
     def made(source, output, builder, new):
         asked.append((source.name, new))
-        (output / builder).mkdir(parents=True, exist_ok=True)
-        (output / builder / "index.html").write_text("page")
+        for page in ("index.html", *(f"book/{c.stem}.html" for c in source.rglob("*.ipynb"))):
+            (output / builder / page).parent.mkdir(parents=True, exist_ok=True)
+            (output / builder / page).write_text("page")
         return output / builder
 
     monkeypatch.setattr(build, "ROOT", tmp_path)
@@ -561,6 +562,17 @@ def test_sphinx_reads_again_only_chapters_that_changed_unless_a_heading_did(sphi
         notebook.cells = [nbformat.v4.new_markdown_cell(text, id="a")]
         nbformat.write(notebook, chapter)
         assert pages(sphinx, [chapter]) == [("source", new), ("source-zh", new)]
+        assert pages(sphinx, [chapter]) == []
+
+
+def test_a_page_that_is_gone_is_written_again(sphinx, tmp_path):
+    chapter, html = chapter_of(tmp_path / "executed.ipynb", "1"), build.build_dir() / "html"
+    pages(sphinx, [chapter])
+    for page in ("zh/book/executed.html", "zh/index.html", "book/executed.html"):
+        (html / page).unlink()
+        both = [("source", False), ("source-zh", False)]
+        assert pages(sphinx, [chapter]) == both[page.startswith("zh") :]
+        assert (html / page).exists()
         assert pages(sphinx, [chapter]) == []
 
 
