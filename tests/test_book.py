@@ -710,6 +710,19 @@ def test_live_builds_after_each_save_and_lets_the_page_reload(tmp_path):
         assert "the kettle is empty" in live.stderr.read()
 
 
+def test_live_says_before_it_builds_that_its_port_is_in_use_or_none(tmp_path):
+    pytest.importorskip("livereload")
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        for given, why in ((port, "in use"), (99999, "0-65535")):
+            command = [sys.executable, "-m", "press", "live", "--port", str(given)]
+            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert ran.returncode == 1
+            assert re.fullmatch(rf"hw3: --port {given}: .*{why}.*; name another\n", ran.stderr)
+            assert ran.stdout == ""
+    assert not (tmp_path / "_build").exists()
+
+
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):
     first = disk.locked(tmp_path / "book.lock")
     first.__enter__()
