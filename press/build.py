@@ -183,7 +183,7 @@ def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
             if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
                 use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
                 where = f"book/{name}, cell {numbers[cell.id]}"
-                raise BuildError(f"hw3: {where}: a figure without alternative text: use {use}")
+                raise BuildError(f"{where}: a figure without alternative text: use {use}")
 
 
 def tidy(notebook, data: str | None) -> None:

@@ -268,7 +268,7 @@ def test_a_figure_without_alternative_text_is_named_with_what_to_use(tmp_path, c
     target = tmp_path / "out" / path.name
     with pytest.raises(build.BuildError) as caught:
         build.run_chapter(path, target, {"DATA": None, "PROFILE": "smoke"}, "key")
-    where = "hw3: book/seen.ipynb, cell 3: a figure without alternative text"
+    where = "book/seen.ipynb, cell 3: a figure without alternative text"
     assert str(caught.value) == f"{where}: use show.{use}(figure, 'what it shows')"
     assert not target.exists()
 
