@@ -252,7 +252,9 @@ def build_pages(executed: list[Path], pool) -> Path:
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
         whole = all((html / edition / page).exists() for page in pages)
-        if old != key or made or not whole:  # the Chinese pages ask for files beside the English ones
+        if (
+            old != key or made or not whole
+        ):  # the Chinese pages ask for files beside the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
             new = old.partition(" ")[0] != frame
