@@ -248,6 +248,7 @@ def build_pages(executed: list[Path], pool) -> Path:
     html, made, keys = build_dir() / "html", {}, {}
     ran = digest(*(path.read_bytes() for path in executed))
     pages = ["index.html", *(f"book/{path.stem}.html" for path in executed)]
+    printed = html / "report.pdf"  # pages link to it
     for edition, frame in zip(EDITIONS, frames(executed), strict=True):
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
@@ -257,11 +258,12 @@ def build_pages(executed: list[Path], pool) -> Path:
         ):  # the Chinese pages ask for files beside the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
-            new = old.partition(" ")[0] != frame
+            new = old.partition(" ")[0] != frame or printed.exists()
             jobs = write(executed), build_dir() / edition, "html", new
             made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
     places = {edition: job.result() for edition, job in made.items()}
     if made:
+        printed.unlink(missing_ok=True)  # of other pages
         catalog = translate.read_catalog()
         theme = {text: catalog.get(text, text) for text in translate.THEME}
         share(places[CHINESE], html / CHINESE, html, theme)

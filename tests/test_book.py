@@ -576,6 +576,17 @@ def test_a_page_that_is_gone_is_written_again(sphinx, tmp_path):
         assert pages(sphinx, [chapter]) == []
 
 
+def test_where_a_page_changed_no_page_leads_to_an_older_pdf(sphinx, tmp_path):
+    chapter, html = chapter_of(tmp_path / "executed.ipynb", "1"), build.build_dir() / "html"
+    pages(sphinx, [chapter])
+    (html / "report.pdf").touch()
+    assert pages(sphinx, [chapter]) == []
+    assert (html / "report.pdf").exists()
+    chapter_of(chapter, "2")
+    assert pages(sphinx, [chapter]) == BOTH_NEW, "pages had a link to it"
+    assert not (html / "report.pdf").exists()
+
+
 def test_a_file_of_the_source_that_is_as_it_should_be_keeps_its_time(tmp_path):
     chapter = chapter_of(tmp_path / "x.ipynb", "1")
     files = [build.write_source([chapter]) / name for name in ("_toc.yml", "book/x.ipynb")]
