@@ -253,17 +253,16 @@ def build_pages(executed: list[Path], pool) -> Path:
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
         whole = all((html / edition / page).exists() for page in pages)
-        if (
-            old != key or made or not whole
-        ):  # the Chinese pages ask for files beside the English ones
+        if old != key or not whole or made:  # the Chinese pages ask for files of the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
             new = old.partition(" ")[0] != frame or printed.exists()
             jobs = write(executed), build_dir() / edition, "html", new
             made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
     places = {edition: job.result() for edition, job in made.items()}
-    if made:
+    if "" in made:
         printed.unlink(missing_ok=True)  # of other pages
+    if made:
         catalog = translate.read_catalog()
         theme = {text: catalog.get(text, text) for text in translate.THEME}
         share(places[CHINESE], html / CHINESE, html, theme)
