@@ -281,11 +281,12 @@ function photo(root) {
   for (const corner of [[-1, -1], [-1, 1], [1, -1], [1, 1]]) add(square, "span", { corner });
   let held; // where the square was when it was taken, the pointer, and by which corner
   square.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary) return; // a second finger
     square.setPointerCapture(event.pointerId);
     held = { ...at, left: event.clientX, top: event.clientY, corner: event.target.corner };
   });
   square.addEventListener("pointermove", (event) => {
-    if (!square.hasPointerCapture(event.pointerId)) return;
+    if (!event.isPrimary || !square.hasPointerCapture(event.pointerId)) return;
     const scale = canvas.width / canvas.clientWidth, across = (event.clientX - held.left) * scale, down = (event.clientY - held.top) * scale;
     if (!held.corner) return place(held.x + across, held.y + down, held.side);
     const [right, low] = held.corner, side = fit(held.side + (right * across + low * down) / 2), half = (side - held.side) / 2;

@@ -1,6 +1,7 @@
 """The command line of the press: python -m press COMMAND."""
 
 import os
+import socket
 import sys
 
 from hw3.commands import CHANGES, DATA, FRESH, PROFILE, Commands
@@ -67,6 +68,10 @@ def live(options) -> None:
         except (ValueError, RuntimeError, OSError) as error:  # it is corrected, and saved again
             print(error, file=sys.stderr)
 
+    try:
+        socket.create_server(("127.0.0.1", options.port)).close()
+    except (OSError, OverflowError) as error:  # in use, or no port
+        raise ValueError(f"--port {options.port}: {error}; name another") from None
     again()
     server = Server()
     for files in ("*.ipynb", "*.bib", "locale/*.po"):

@@ -184,7 +184,7 @@ def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
             if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
                 use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
                 where = f"book/{name}, cell {numbers[cell.id]}"
-                raise BuildError(f"hw3: {where}: a figure without alternative text: use {use}")
+                raise BuildError(f"{where}: a figure without alternative text: use {use}")
 
 
 def tidy(notebook, data: str | None) -> None:
@@ -249,16 +249,21 @@ def build_pages(executed: list[Path], pool) -> Path:
     """
     html, made, keys = build_dir() / "html", {}, {}
     ran = digest(*(path.read_bytes() for path in executed))
+    pages = ["index.html", *(f"book/{path.stem}.html" for path in executed)]
+    printed = html / "report.pdf"  # pages link to it
     for edition, frame in zip(EDITIONS, frames(executed), strict=True):
         stamp, key = html / edition / ".key", f"{frame} {ran}"
         old = stamp.read_text() if stamp.exists() else ""
-        if old != key or made:  # the Chinese pages ask for files beside the English ones
+        whole = all((html / edition / page).exists() for page in pages)
+        if old != key or not whole or made:  # the Chinese pages ask for files of the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
             write = write_chinese if edition == CHINESE else write_source
-            new = old.partition(" ")[0] != frame
+            new = old.partition(" ")[0] != frame or printed.exists()
             jobs = write(executed), build_dir() / edition, "html", new
             made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
     places = {edition: job.result() for edition, job in made.items()}
+    if "" in made:
+        printed.unlink(missing_ok=True)  # of other pages
     if made:
         catalog = translate.read_catalog()
         theme = {text: catalog.get(text, text) for text in translate.THEME}

@@ -56,7 +56,7 @@ def keep(notebook, chapter: str) -> dict[str, str]:
                 problem = f"it is {text!r} here, {values[expression]!r} above: use two names"
             if problem:
                 where = f"book/{chapter}, cell {cell.metadata.cell}"
-                raise BuildError(f"hw3: {where}, {{eval}}`{expression}`: {problem}")
+                raise BuildError(f"{where}, {{eval}}`{expression}`: {problem}")
     notebook.cells = [cell for cell in notebook.cells if "expressions" not in cell.metadata]
     return values
 

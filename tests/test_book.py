@@ -268,7 +268,7 @@ def test_a_figure_without_alternative_text_is_named_with_what_to_use(tmp_path, c
     target = tmp_path / "out" / path.name
     with pytest.raises(build.BuildError) as caught:
         build.run_chapter(path, target, {"DATA": None, "PROFILE": "smoke"}, "key")
-    where = "hw3: book/seen.ipynb, cell 3: a figure without alternative text"
+    where = "book/seen.ipynb, cell 3: a figure without alternative text"
     assert str(caught.value) == f"{where}: use show.{use}(figure, 'what it shows')"
     assert not target.exists()
 
@@ -502,8 +502,9 @@ def sphinx(tmp_path, monkeypatch):
 
     def made(source, output, builder, new):
         asked.append((source.name, new))
-        (output / builder).mkdir(parents=True, exist_ok=True)
-        (output / builder / "index.html").write_text("page")
+        for page in ("index.html", *(f"book/{c.stem}.html" for c in source.rglob("*.ipynb"))):
+            (output / builder / page).parent.mkdir(parents=True, exist_ok=True)
+            (output / builder / page).write_text("page")
         return output / builder
 
     monkeypatch.setattr(build, "ROOT", tmp_path)
@@ -562,6 +563,30 @@ def test_sphinx_reads_again_only_chapters_that_changed_unless_a_heading_did(sphi
         nbformat.write(notebook, chapter)
         assert pages(sphinx, [chapter]) == [("source", new), ("source-zh", new)]
         assert pages(sphinx, [chapter]) == []
+
+
+def test_a_page_that_is_gone_is_written_again(sphinx, tmp_path):
+    chapter, html = chapter_of(tmp_path / "executed.ipynb", "1"), build.build_dir() / "html"
+    pages(sphinx, [chapter])
+    for page in ("zh/book/executed.html", "zh/index.html", "book/executed.html"):
+        (html / page).unlink()
+        both = [("source", False), ("source-zh", False)]
+        assert pages(sphinx, [chapter]) == both[page.startswith("zh") :]
+        assert (html / page).exists()
+        assert pages(sphinx, [chapter]) == []
+
+
+def test_where_a_page_changed_no_page_leads_to_an_older_pdf(sphinx, tmp_path):
+    chapter, html = chapter_of(tmp_path / "executed.ipynb", "1"), build.build_dir() / "html"
+    pages(sphinx, [chapter])
+    (html / "report.pdf").touch()
+    assert pages(sphinx, [chapter]) == []
+    edit(tmp_path / "book/locale/zh_TW.po")
+    assert pages(sphinx, [chapter]) == BOTH_NEW[1:]
+    assert (html / "report.pdf").exists(), "the English pages are as they were, with their links"
+    chapter_of(chapter, "2")
+    assert pages(sphinx, [chapter]) == BOTH_NEW, "pages had a link to it"
+    assert not (html / "report.pdf").exists()
 
 
 def test_a_file_of_the_source_that_is_as_it_should_be_keeps_its_time(tmp_path):
@@ -696,6 +721,19 @@ def test_live_builds_after_each_save_and_lets_the_page_reload(tmp_path):
         finally:
             live.terminate()
         assert "the kettle is empty" in live.stderr.read()
+
+
+def test_live_says_before_it_builds_that_its_port_is_in_use_or_none(tmp_path):
+    pytest.importorskip("livereload")
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        for given, why in ((port, "in use"), (99999, "0-65535")):
+            command = [sys.executable, "-m", "press", "live", "--port", str(given)]
+            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert ran.returncode == 1
+            assert re.fullmatch(rf"hw3: --port {given}: .*{why}.*; name another\n", ran.stderr)
+            assert ran.stdout == ""
+    assert not (tmp_path / "_build").exists()
 
 
 def test_two_builds_at_once_wait_for_each_other(tmp_path, capfd):

@@ -243,6 +243,23 @@ def test_square_follows_a_finger(html, browser, half):  # noqa: F811
         assert wrong == []
 
 
+def test_square_stays_with_the_first_of_two_fingers(html, browser, half):  # noqa: F811
+    with opened(browser, html / "book" / "try.html") as (tab, wrong):
+        choose(tab, half)
+        stage = tab.locator("#hw3-photo .stage")
+        stage.scroll_into_view_if_needed()
+        whole, touch = stage.bounding_box(), tab.context.new_cdp_session(tab)
+        x, y = whole["x"] + whole["width"] / 2, whole["y"] + whole["height"] / 2
+        for kind, apart in (("Start", 0.05), ("Move", 0.1), ("Move", 0.15)):
+            across = (-apart * whole["width"], apart * whole["width"])
+            at = [{"x": x + d, "y": y, "id": i} for i, d in enumerate(across)]
+            touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        tab.wait_for_timeout(200)
+        np.testing.assert_allclose(part(tab), (0.15, 0, 0.5, 1), atol=0.02)
+        assert wrong == []
+
+
 def test_what_is_no_picture_gets_one_line(page, tmp_path):
     (tmp_path / "no.png").write_text("no picture")
     choose(page, tmp_path / "no.png")

@@ -56,7 +56,7 @@ def test_what_is_no_value_is_refused_in_one_line(tmp_path, cells, problem):
     cells = [(CODE, TEXT)[i % 2](text) for i, text in enumerate(cells)]
     with pytest.raises(build.BuildError) as caught:
         run(tmp_path, *cells)
-    assert str(caught.value).startswith("hw3: book/x.ipynb, cell ")
+    assert str(caught.value).startswith("book/x.ipynb, cell ")
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "x.ipynb").exists()
