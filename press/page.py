@@ -19,7 +19,8 @@ from press import chapters, values
 UNUSED = ("*.map", "*.ttf", "*/fa-brands-*", "locales/*", "mathjax/*")
 USED = ("mathjax/tex-chtml.js", "mathjax/output/chtml/fonts/woff-v2/*")
 FIGURE = '<div class="hw3-plot">'  # where a plotly figure begins
-NUMBER = re.compile(r'<span class="label">.*?(?=<p>)', re.DOTALL)  # of a source: cited by name
+# A source's number, as sources are cited by name, and the role of a list, which lacks its items.
+NUMBER = re.compile(r'(?s)<span class="label">.*?(?=<p>)| role="list"(?= class="citation-list")')
 # What the demo's page may load and connect to: files beside it, and what its scripts make
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "

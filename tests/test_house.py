@@ -17,9 +17,9 @@ CEILINGS = {
     ("hw3/*.py",): 2680,
     ("hw3/sources/**/*.py",): 800,
     ("beyond/**/*.py",): 1700,
-    ("press/**/*.py",): 1280,
+    ("press/**/*.py",): 1290,
     ("press/translate.py",): 150,
-    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6460,
+    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6465,
 }
 
 
