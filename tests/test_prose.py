@@ -218,7 +218,7 @@ def test_the_convolutional_network_leads_the_dense_one(cnn, dense):  # Answer, R
     assert f"{metrics.accuracy(cnn, 'PrivateTest')}" == "68.3% [66.7, 69.8; n = 3,589]"
     assert f"{metrics.accuracy(best, 'PrivateTest')}" == "39.3% [37.7, 40.9; n = 3,589]"
     assert f"{ahead(cnn, best)}" == "+29.0 points [27.1, 30.8]"
-    assert ahead(cnn, dense["residual"][0]).low > 0, "still less than the convolutional one"
+    assert ahead(cnn, dense["residual"][0]).low > 0, "which is still less"
     assert ahead(claims.with_new(cnn), claims.with_new(best), claims.NEW).low > 0, "still leads"
 
 
