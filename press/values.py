@@ -9,7 +9,6 @@ import ast
 import json
 import re
 
-import nbformat
 from docutils import nodes
 from sphinx.errors import ExtensionError
 
@@ -28,6 +27,8 @@ def setup(app) -> dict:
 
 def ask(notebook) -> None:
     """Put a cell before each Markdown cell with expressions, which displays their values."""
+    import nbformat  # takes a second
+
     cells = []
     for number, cell in enumerate(notebook.cells, 1):
         expressions = ROLE.findall(cell.source) if cell.cell_type == "markdown" else []
