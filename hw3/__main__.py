@@ -182,10 +182,8 @@ def record(options) -> None:
             keep_weights(run, data)
     for run in runs.recorded(options.name):
         if replace(run.recipe, seed=first) != wanted[0]:
-            problem = (
-                f"{folder.parent.relative_to(ROOT)}/{runs.slug(run)} comes from another recipe"
-            )
-            print(f"{problem}: remove it, or record this seed too")
+            place = folder.with_name(runs.slug(run)).relative_to(ROOT)
+            print(f"{place} comes from another recipe: remove it, or record this seed too")
 
 
 def keep_weights(run: runs.Run, data: faces.Faces) -> None:

@@ -60,7 +60,8 @@ class Recipe:
                 raise ValueError(f"{text}: choose one of {', '.join(map(str, CHOICES[name]))}")
             low, high = LIMITS.get(name, (0, math.inf))
             if isinstance(value, int | float) and not low <= value < high:
-                raise ValueError(f"{text}: at least {low} and less than {high} is needed")
+                most = f" and less than {high}" if high < math.inf else ""
+                raise ValueError(f"{text}: at least {low}{most} is needed")
         if self.first_step and self.schedule != "constant":
             todo = f"not {self.schedule}: add --set schedule=constant"
             raise ValueError(f"recipe: first_step goes with schedule constant, {todo}")

@@ -340,8 +340,10 @@ def predict(network: keras.Model, images: np.ndarray, views: int = 1) -> np.ndar
     """Return the probabilities (N, 7) float32 of uint8 images (N, 48, 48), the mean over views.
 
     2 views: the face and its mirror image; 10: it, also shifted by 2 pixels along each diagonal,
-    and their mirror images; a Recipe allows no other number.
+    and their mirror images. Raises ValueError for another number than 1, 2 and 10.
     """
+    if views not in (1, 2, 10):
+        raise ValueError(f"{views} views: choose 1, 2 or 10")
     network.jit_compile = JIT
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)] if views == 10 else [(0, 0)]
     size = len(images)

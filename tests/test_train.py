@@ -303,7 +303,7 @@ def test_mixup_mixes_faces_and_labels_of_a_batch_by_one_share(few, monkeypatch):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(seen), wanted, atol=1e-5)
 
 
-def test_more_views_are_averaged(few):
+def test_more_views_are_averaged_and_other_numbers_refused(few):
     network = keras.Sequential(
         [
             keras.Input((48, 48, 1)),
@@ -320,6 +320,8 @@ def test_more_views_are_averaged(few):
     np.testing.assert_allclose(
         train.predict(network, flat, 10), train.predict(network, flat), atol=1e-6
     )
+    with pytest.raises(ValueError, match="3 views"):
+        train.predict(network, images, 3)
 
 
 def test_few_faces_are_predicted_alone_and_the_same(few, monkeypatch):
