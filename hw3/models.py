@@ -136,7 +136,7 @@ class Distortion(layers.Layer):
 
     All moves are one resampling: an output pixel q shows the input at c + R S Z F (q - c) + d,
     turned, sheared, zoomed and mirrored about the center c, and shifted, the border repeated. Then
-    come blur, the contrast to a face's mean gray, that mean, and noise, cut off at black and white.
+    come the contrast to a face's mean gray, and that mean, cut off at black and white.
     """
 
     def __init__(self, recipe):
@@ -149,17 +149,11 @@ class Distortion(layers.Layer):
         r, faces = self.recipe, ops.cast(faces, "float32")
         if r.rotation or r.shear or r.zoom or r.shift or r.flip:
             faces = self._move(faces)
-        if r.blur:
-            faces = self._blur(faces)
         if r.contrast or r.brightness:
             mean = ops.mean(faces, (1, 2, 3), keepdims=True)
             contrast, brightness = self._draw(faces, r.contrast), self._draw(faces, r.brightness)
             stretched = (faces - mean) * (1 + contrast[:, None, None, None])
             faces = ops.clip(mean + brightness[:, None, None, None] + stretched, 0, 1)
-        if r.noise:
-            noise = keras.random.normal(ops.shape(faces), dtype="float32", seed=self.seeds)
-            size = self._draw(faces, r.noise)
-            faces = ops.clip(faces + size[:, None, None, None] * noise, 0, 1)
         return ops.cast(faces, self.compute_dtype)
 
     def _draw(self, faces, size):
@@ -180,10 +174,3 @@ class Distortion(layers.Layer):
         rows = [a, b, mid - (a + b) * mid + right, d, e, mid - (d + e) * mid + down, zero, zero]
         options = {"fill_mode": "nearest", "data_format": "channels_last"}
         return ops.image.affine_transform(faces, ops.stack(rows, axis=1), "bilinear", **options)
-
-    def _blur(self, faces):
-        """Make each row and column a weighted mean of all; weights sum to 1 at the border too."""
-        at = ops.arange(faces.shape[1], dtype="float32")
-        width = self._draw(faces, self.recipe.blur)[:, None, None]
-        weights = ops.softmax(-ops.square(at[:, None] - at) / (2 * ops.square(width) + 1e-6))
-        return ops.einsum("nij,njkc,nlk->nilc", weights, faces, weights)

@@ -27,15 +27,13 @@ class Recipe:
     norm_momentum: float = 0.99  # BatchNorm's averages remember about 1 / (1 - momentum) steps
     precise_norm: bool = False  # at the end, BatchNorm averages anew, over undistorted faces
     dtype: str = "float32"  # of Keras; or "mixed_bfloat16": what a GPU multiplies fastest
-    flip: bool = True  # the distortions, from this to noise: the largest ones, of grays from 0 to 1
+    flip: bool = True  # the distortions, to brightness: the largest ones, of grays from 0 to 1
     rotation: float = 20.0  # degrees
     shear: float = 0.2  # degrees
     zoom: float = 0.2  # relative change of height and of width
     shift: float = 0.0  # pixels
     contrast: float = 0.0  # relative change of a face's differences to its mean gray
     brightness: float = 0.0  # change of that mean
-    blur: float = 0.0  # standard deviation of a Gaussian blur, in pixels
-    noise: float = 0.0  # standard deviation of normal noise
     views: int = 1  # of a face, averaged by a prediction: 1, 2 (mirrored too) or 10 (shifted too)
     held_out: float = 0.1  # share of Training
     public: bool = False  # learn from PublicTest too, not tested then; held_out is of both
@@ -107,7 +105,7 @@ RECIPES = {
 
 # What each ingredient gives: a shorter "mild" CNN or "modern" DNN without it, and one with all.
 BASE = {"cnn": MILD | TENTH | {"epochs": 30}, "dnn": DENSE | TENTH | {"epochs": 100}}
-DISTORTIONS = "rotation", "shear", "zoom", "shift", "contrast", "brightness", "blur", "noise"
+DISTORTIONS = "rotation", "shear", "zoom", "shift", "contrast", "brightness"
 PLAIN = dict.fromkeys(DISTORTIONS, 0.0)
 EITHER = {"nothing": {}, "distortion": PLAIN | {"flip": False}, "flip": {"flip": False}}
 EITHER |= {"smoothing": {"smoothing": 0.0}, "views": {"views": 1}}

@@ -882,7 +882,7 @@ def test_noise_and_blur_cost_most_and_were_not_met_in_training(look):  # Change 
     assert order[-2:] == ["blurred over a pixel", "noise of 10 grays"]
     assert lost[order[-2]].low > 4 * lost[order[-3]].high, "by far"
     recipe = runs.recorded("modern-cnn")[0].recipe
-    assert recipe.blur == recipe.noise == 0
+    assert not {"blur", "noise"} & vars(recipe).keys(), "no recipe has such distortions"
     assert recipe.views == 10
 
 
