@@ -2,8 +2,8 @@
 the report computes may skip it.
 
 chapters.py knows the chapters and what decides each, build.py runs them and builds the HTML,
-progress.py shows how far they are, page.py adds what pages need beyond the theme, translate.py
-makes the Chinese edition, pdf.py prints the report.
+page.py adds what pages need beyond the theme, translate.py makes the Chinese edition, pdf.py prints
+the report.
 """
 
 import os

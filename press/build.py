@@ -19,12 +19,13 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
 from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
-from press import chapters, progress, translate, values
+from press import chapters, translate, values
 from press.chapters import BuildError
 
 # The homework's chapters, which train and time, run alone, and those that show the trained networks
@@ -32,6 +33,7 @@ from press.chapters import BuildError
 GROUPS = (*([name] for name in chapters.HOMEWORK), chapters.BEYOND, [chapters.FRONT])
 RUNNING_ORDER = tuple(name for group in GROUPS for name in group)
 AT_ONCE = {"smoke": 2, "quick": 2}  # longer trainings have the machine to themselves
+EVERY = 20.0  # seconds between two lines about a chapter that runs
 # What a chapter leaves in the build's demo/: without it, it runs again.
 BESIDE = {"try": ("runtime.js", "recorded.js", "drawn.js", "own.js")}
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -74,7 +76,7 @@ def build(
 def run_chapters(
     profile: str, data: str | None, fresh: bool, pages=None, only: str | None = None
 ) -> list[Path]:
-    """Run what is not up to date, one progress line a chapter; return all executed chapters.
+    """Run what is not up to date, one line a chapter; return all executed chapters.
 
     pages is an executor that will build the pages, and starts its processes meanwhile. The chapters
     beside `only`, if that names one, run where they never ran.
@@ -98,19 +100,18 @@ def run_chapters(
         print(f"left as they are, though not up to date: {', '.join(left)}", flush=True)
     for _ in EDITIONS if due and pages else ():
         pages.submit(os.getpid)
-    shutil.rmtree(build_dir() / "doing", ignore_errors=True)  # of a build that was broken off
     with workers(min(AT_ONCE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
-            started = {}
+            started = []
             for name in group:
                 place = f"[{RUNNING_ORDER.index(name) + 1}/{len(RUNNING_ORDER)}]"
                 place = f"{place} {name + '.ipynb':17}"
                 if name in due:
-                    started[name] = place, pool.submit(run_chapter, *due[name])
+                    started.append((place, pool.submit(run_chapter, *due[name])))
                 elif name not in left:
                     print(f"{place} unchanged", flush=True)
-            for place, seconds in progress.follow(started):
-                print(f"{place} {seconds:5.0f} s", flush=True)
+            for place, running in started:
+                print(f"{place} {running.result():5.0f} s", flush=True)
     return list(targets.values())
 
 
@@ -132,7 +133,7 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     numbers = {cell.id: number for number, cell in enumerate(notebook.cells, 1)}
     values.ask(notebook)
     options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT / "book"}
-    options |= progress.tell(chapter.stem, len(notebook.cells) + 1)  # one of the parameters
+    options |= telling(chapter.name, len(notebook.cells) + 1)  # one of the parameters
     try:
         with open(build_dir() / "kernels.log", "ab") as log, stderr_to(log):
             papermill.execute_notebook(notebook, failed, parameters, **options)
@@ -155,6 +156,25 @@ def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: s
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
     failed.unlink()
     return time.perf_counter() - start
+
+
+def telling(name: str, cells: int) -> dict:
+    """Return options of papermill that print, at most EVERY seconds, how far a chapter has come."""
+    start = told = time.monotonic()
+    doing = ""
+
+    def tell(text: str = "", cell=None, cell_index: int = 0) -> None:
+        nonlocal told, doing
+        if cell:
+            doing = f"cell {cell_index + 1} of {cells}"
+        epochs = re.findall(r"^epoch \d[^;\n]*", text, re.MULTILINE)  # as train.train prints them
+        now = time.monotonic()
+        if (cell or epochs) and now - told >= EVERY:
+            told = now
+            said = ", ".join([doing, *epochs[-1:]])
+            print(f"  {name:23} {now - start:5.0f} s: {said}", flush=True)
+
+    return {"on_cell_start": tell, "stdout_file": SimpleNamespace(write=tell, flush=lambda: None)}
 
 
 def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str]]]:
