@@ -21,8 +21,6 @@ from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from types import SimpleNamespace
 
-import yaml
-
 from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
 from press import chapters, translate, values
@@ -277,10 +275,10 @@ def build_pages(executed: list[Path], pool) -> Path:
         whole = all((html / edition / page).exists() for page in pages)
         if old != key or not whole or made:  # the Chinese pages ask for files of the English ones
             stamp.unlink(missing_ok=True)  # a build that is broken off leaves mixed pages
-            write = write_chinese if edition == CHINESE else write_source
+            sphinx = chinese() if edition else {"hw3_other": f"{CHINESE}/"}
             new = old.partition(" ")[0] != frame or printed.exists()
-            jobs = write(executed), build_dir() / edition, "html", new
-            made[edition], keys[stamp] = pool.submit(jupyter_book, *jobs), key
+            given = write_source(executed), build_dir() / edition, new
+            made[edition], keys[stamp] = pool.submit(jupyter_book, *given, **sphinx), key
     places = {edition: job.result() for edition, job in made.items()}
     if "" in made:
         printed.unlink(missing_ok=True)  # of other pages
@@ -315,61 +313,51 @@ def frames(executed: list[Path]) -> tuple[str, str]:
     return digest(*english), digest(*english, *chinese)
 
 
-def write_chinese(executed: list[Path]) -> Path:
-    """Write the source of the Chinese edition; return its folder."""
-    options = {"language": translate.CATALOG.stem, "locale_dirs": ["locale"], "hw3_other": "../"}
-    options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
-    return write_source(executed, "source-zh", translate.read_catalog(), **options)
+def write_source(executed: list[Path]) -> Path:
+    """Put executed chapters, settings and the catalog together for Sphinx; return their folder.
 
-
-def write_source(
-    executed: list[Path], name: str = "source", texts: dict[str, str] | None = None, **sphinx
-) -> Path:
-    """Put executed chapters and settings together for jupyter-book in the build's folder `name`.
-
-    texts says the title, the author and the captions in another language, sphinx sets what Sphinx
-    takes otherwise than from _config.yml. A file that is there as it should be keeps its time, by
-    which Sphinx knows what to read. Returns the folder.
+    A file that is there as it should be keeps its time, by which Sphinx knows what to read.
     """
-    config, toc = chapters.read_settings("_config.yml"), chapters.read_settings("_toc.yml")
-    texts = texts or {}
-    shown = [(config, "title"), (config, "author"), *((part, "caption") for part in toc["parts"])]
-    for place, key in shown:
-        place[key] = texts.get(place[key]) or place[key]
-    config["execute"]["execute_notebooks"] = "off"
-    config["sphinx"]["config"] |= {"hw3_other": f"{CHINESE}/"} | sphinx
-    if "language" in sphinx:
-        config["sphinx"]["extra_extensions"].append("press.translate")
-    settings = {"_config.yml": config, "_toc.yml": toc}
-    files = {name: yaml.safe_dump(value).encode() for name, value in settings.items()}
-    place = f"locale/{translate.CATALOG.stem}/LC_MESSAGES/book.po"  # where Sphinx looks
-    files |= {place: translate.CATALOG.read_bytes(), SOURCES: (ROOT / SOURCES).read_bytes()}
-    files |= {f"book/{path.name}": path.read_bytes() for path in executed}
-    source = build_dir() / name
-    for file, content in files.items():
-        (source / file).parent.mkdir(parents=True, exist_ok=True)
-        if not (source / file).exists() or (source / file).read_bytes() != content:
-            (source / file).write_bytes(content)
+    source = build_dir() / "source"
+    files = {name: ROOT / name for name in ("_config.yml", "_toc.yml", SOURCES)}
+    files |= {f"book/{path.name}": path for path in executed}
+    files[f"locale/{translate.CATALOG.stem}/LC_MESSAGES/book.po"] = translate.CATALOG
+    for name, file in files.items():
+        copy = source / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not copy.exists() or copy.read_bytes() != file.read_bytes():
+            shutil.copyfile(file, copy)
     return source
 
 
-def jupyter_book(source: Path, output: Path, builder: str, new: bool = True) -> Path:
-    """Build source as jupyter-book does into the folder `builder` of output, and return that.
+def chinese() -> dict[str, object]:
+    """Return the settings of Sphinx that the Chinese edition has beside those of _config.yml."""
+    catalog, config = translate.read_catalog(), chapters.read_settings("_config.yml")
+    title, author = (catalog.get(config[key]) or config[key] for key in ("title", "author"))
+    options = {"language": translate.CATALOG.stem, "locale_dirs": ["locale"], "hw3_other": "../"}
+    options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
+    return options | {"html_title": title, "author": author}
 
-    new builds all of it anew. Raises BuildError where it fails.
+
+def jupyter_book(source: Path, output: Path, new: bool = True, **sphinx) -> Path:
+    """Build source as jupyter-book does into the folder html of output, and return that.
+
+    new builds all of it anew; sphinx: settings beside those of _config.yml. Raises BuildError where
+    it fails.
     """
     from jupyter_book.sphinx import build_sphinx  # takes seconds
 
-    toc = {"external_toc_path": str(source / "_toc.yml"), "latex_individualpages": False}
-    options = {"noconfig": True, "path_config": source / "_config.yml", "confoverrides": toc}
+    settings = {"external_toc_path": str(source / "_toc.yml"), "latex_individualpages": False}
+    settings |= {"nb_execution_mode": "off"} | sphinx  # the chapters ran before
+    options = {"noconfig": True, "path_config": source / "_config.yml", "confoverrides": settings}
     options |= {"warningiserror": True, "keep_going": True, "freshenv": new, "force_all": new}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        failed = build_sphinx(source, output / builder, builder=builder, **options)
+        failed = build_sphinx(source, output / "html", **options)
     if failed:
         said = printed.getvalue()[-3000:]
         raise BuildError(f"{said}\nhw3: jupyter-book could not build the page (above)")
-    return output / builder
+    return output / "html"
 
 
 def share(made: Path, target: Path, english: Path, theme: dict[str, str]) -> None:

@@ -33,6 +33,8 @@ def setup(app) -> dict:
     keep_alternative_texts()
     app.setup_extension("press.values")
     app.add_config_value("hw3_other", "", "html")  # the folder of the other edition
+    if app.config.language != "en":
+        app.setup_extension("press.translate")
     app.connect("config-inited", configure)
     app.add_css_file("page.css")
     app.add_js_file(None, body=SCRIPT)

@@ -116,8 +116,8 @@ def put_in(doctree: nodes.document, translate: Callable[[str], str]) -> None:
             node[:] = [nodes.Text(translate_html(node.astext(), translate))]
         elif "expression" in node:
             node[:] = [nodes.Text(translate(node.astext()))]
-        elif node.get("alt"):
-            node["alt"] = translate(node["alt"])
+        for label in {"alt", "caption"} & node.attributes.keys():
+            node[label] = translate(node[label] or "")
 
 
 def translate_html(source: str, translate: Callable[[str], str]) -> str:

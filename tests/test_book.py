@@ -450,12 +450,12 @@ def sphinx(tmp_path, monkeypatch):
     for name in build.SETTINGS:
         shutil.copyfile(ROOT / name, tmp_path / name)
 
-    def made(source, output, builder, new):
-        asked.append((source.name, new))
+    def made(source, output, new, hw3_other, **sphinx):
+        asked.append((sphinx.get("language", "en"), new))
         for page in ("index.html", *(f"book/{c.stem}.html" for c in source.rglob("*.ipynb"))):
-            (output / builder / page).parent.mkdir(parents=True, exist_ok=True)
-            (output / builder / page).write_text("page")
-        return output / builder
+            (output / "html" / page).parent.mkdir(parents=True, exist_ok=True)
+            (output / "html" / page).write_text("page")
+        return output / "html"
 
     monkeypatch.setattr(build, "ROOT", tmp_path)
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
@@ -473,7 +473,7 @@ def pages(asked, executed=()):
     return asked
 
 
-BOTH_NEW = [("source", True), ("source-zh", True)]
+BOTH_NEW = [("en", True), ("zh_TW", True)]
 
 
 def test_pages_are_built_anew_where_what_stands_on_all_changed(sphinx, tmp_path, monkeypatch):
@@ -511,7 +511,7 @@ def test_sphinx_reads_again_only_chapters_that_changed_unless_a_heading_did(sphi
     for text, new in (("# A\n\ntext", True), ("# A\n\nmore", False), ("# B\n\nmore", True)):
         notebook.cells = [nbformat.v4.new_markdown_cell(text, id="a")]
         nbformat.write(notebook, chapter)
-        assert pages(sphinx, [chapter]) == [("source", new), ("source-zh", new)]
+        assert pages(sphinx, [chapter]) == [("en", new), ("zh_TW", new)]
         assert pages(sphinx, [chapter]) == []
 
 
@@ -520,7 +520,7 @@ def test_a_page_that_is_gone_is_written_again(sphinx, tmp_path):
     pages(sphinx, [chapter])
     for page in ("zh/book/executed.html", "zh/index.html", "book/executed.html"):
         (html / page).unlink()
-        both = [("source", False), ("source-zh", False)]
+        both = [("en", False), ("zh_TW", False)]
         assert pages(sphinx, [chapter]) == both[page.startswith("zh") :]
         assert (html / page).exists()
         assert pages(sphinx, [chapter]) == []

@@ -122,7 +122,7 @@ def pages(tmp_path_factory):
         nbformat.write(
             new_notebook(cells=cells, metadata=python), folder / "book" / f"{name}.ipynb"
         )
-    built = book.jupyter_book(folder, folder, "html")
+    built = book.jupyter_book(folder, folder)
     return [built / "book" / f"{name}.html" for name in ("first", "second")]
 
 

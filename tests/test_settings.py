@@ -345,7 +345,7 @@ def test_pages_are_the_same_whatever_docutils_and_the_clock_of_packages_say(tmp_
     file = {"home": ".docutils", "file": "docutils.conf"}.get(what, "none")
     write(tmp_path / file, "[general]\ninitial_header_level: 4\n")
     code = "import sys; from pathlib import Path; from press.build import jupyter_book; "
-    code += "jupyter_book(Path(sys.argv[1]), Path(sys.argv[2]), 'html')"
+    code += "jupyter_book(Path(sys.argv[1]), Path(sys.argv[2]))"
     python("-c", code, source, tmp_path, env=environment(tmp_path, **HOSTILE[what]), cwd=tmp_path)
     page = (tmp_path / "html/index.html").read_text()
     assert "<h1>A<a" in page

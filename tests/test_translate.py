@@ -12,10 +12,10 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
+from sphinx.addnodes import toctree
 
 from hw3 import disk
 from press import build, chapters, page, translate
@@ -240,19 +240,21 @@ def test_the_head_of_a_page_is_translated():
     assert [code.text for code in made("code")] == ["make lab", "cnn.ipynb"]
 
 
-def test_title_author_and_captions_are_of_the_settings_and_translated_for_a_build():
+def test_title_author_and_captions_are_of_the_settings_and_translated(monkeypatch):
     texts = chapters.settings_texts()
     assert set(texts.values()) == {"_config.yml", "_toc.yml"}
     assert all(text in translate.source() for text in texts)
+    title, author, *captions = texts
+    assert [part["caption"] for part in chapters.read_settings("_toc.yml")["parts"]] == captions
     for words in ({}, dict(zip(texts, "甲乙丙丁", strict=True))):
-        source = build.write_source([], "source", words, language="zh_TW")
-        config, toc = (
-            yaml.safe_load((source / name).read_text()) for name in ("_config.yml", "_toc.yml")
-        )
-        captions = [part.pop("caption") for part in toc["parts"]]
-        assert [config["title"], config["author"], *captions] == [words.get(t, t) for t in texts]
-        files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
-        assert files == [f"book/{name}" for name in chapters.ORDER]
+        monkeypatch.setattr(translate, "read_catalog", lambda words=words: words)
+        sphinx = build.chinese()
+        said = [words.get(text, text) for text in (title, author)]
+        assert [sphinx["html_title"], sphinx["author"]] == said
+        tree = new_document("index")
+        tree += [toctree(caption=caption) for caption in captions]
+        translate.put_in(tree, lambda text, words=words: words.get(text, text))
+        assert [part["caption"] for part in tree] == [words.get(t, t) for t in captions]
 
 
 def test_search_splits_chinese_into_pairs():
