@@ -332,8 +332,9 @@ def write_source(executed: list[Path]) -> Path:
 
 def chinese() -> dict[str, object]:
     """Return the settings of Sphinx that the Chinese edition has beside those of _config.yml."""
-    catalog, config = translate.read_catalog(), chapters.read_settings("_config.yml")
-    title, author = (catalog.get(config[key]) or config[key] for key in ("title", "author"))
+    catalog = translate.read_catalog()
+    texts = chapters.read_settings("_config.yml", "title", "author")
+    title, author = (catalog.get(text) or text for text in texts)
     options = {"language": translate.CATALOG.stem, "locale_dirs": ["locale"], "hw3_other": "../"}
     options |= {"nb_code_prompt_show": "顯示程式碼", "nb_code_prompt_hide": "隱藏程式碼"}
     return options | {"html_title": title, "author": author}

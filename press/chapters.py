@@ -13,40 +13,32 @@ from hw3 import machine, recipes
 from hw3.disk import ROOT, digest
 
 PACKAGES = ("hw3", "beyond", "press")
-USED = ("title", "author", "execute.execute_notebooks", "sphinx.config", "sphinx.extra_extensions")
-USED = {"_config.yml": USED, "_toc.yml": ("root", "parts")}  # keys of the settings
 
 
 class BuildError(RuntimeError):
     """A chapter or the page failed; the message's last line says where and why."""
 
 
-def read_settings(name: str) -> dict:
-    """Return what _config.yml or _toc.yml says; BuildError where it is no YAML or lacks USED."""
+def read_settings(name: str, *keys: str) -> list:
+    """Return the values of keys in _config.yml or _toc.yml; BuildError where it lacks one."""
     try:
         settings = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
-        for keys in USED[name]:
-            functools.reduce(lambda inner, key: inner[key], keys.split("."), settings)
-    except yaml.YAMLError as error:
-        raise BuildError(f"{name}: {' '.join(str(error).split())}: correct the file") from None
-    except (KeyError, TypeError) as error:
-        todo = "take it anew from git or an archive"
-        raise BuildError(f"{name}: not what is expected ({error!r}): {todo}") from None
-    return settings
+        return [settings[key] for key in keys]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        problem, todo = " ".join(str(error).split()), "correct it, or take it anew from git"
+        raise BuildError(f"{name} is not what is expected ({problem}): {todo}") from None
 
 
-_toc = read_settings("_toc.yml")
-FRONT = Path(_toc["root"]).stem
-HOMEWORK, BEYOND = ([Path(c["file"]).stem for c in part["chapters"]] for part in _toc["parts"])
+_root, _parts = read_settings("_toc.yml", "root", "parts")
+FRONT = Path(_root).stem
+HOMEWORK, BEYOND = ([Path(c["file"]).stem for c in part["chapters"]] for part in _parts)
 ORDER = (FRONT, *HOMEWORK, *BEYOND)  # in which the chapters are read
 
 
 def settings_texts() -> dict[str, str]:
     """Return the texts of the settings that stand on the pages, each with its file."""
-    config = read_settings("_config.yml")
-    captions = [part["caption"] for part in read_settings("_toc.yml")["parts"]]
-    texts = dict.fromkeys((config["title"], config["author"]), "_config.yml")
-    return texts | dict.fromkeys(captions, "_toc.yml")
+    texts = dict.fromkeys(read_settings("_config.yml", "title", "author"), "_config.yml")
+    return texts | dict.fromkeys([part["caption"] for part in _parts], "_toc.yml")
 
 
 def read_cells(chapter: Path) -> list[tuple[str, str]]:

@@ -127,11 +127,6 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
     """Tell the templates of a page what it needs beyond the theme, and what it can do without."""
     if app.config.hw3_other:
         context["hw3_other"] = context["pathto"](f"{app.config.hw3_other}{pagename}.html", 1)
-    # Thebe, which jupyter-book adds to all pages, twice, would run cells on another host.
-    scripts = context.get("script_files", [])
-    context["script_files"] = [
-        s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()
-    ]
     # plotly's script once: run again, it would cut figures off from clicks
     script = f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
     body = NUMBER.sub("", context.get("body", ""))

@@ -22,8 +22,7 @@ from pypdf.generic import ArrayObject, ByteStringObject, NameObject, NumberObjec
 from hw3 import faces, recipes, runs
 from hw3.disk import build_dir, locked, write_atomically
 from press import build as book
-from press import chapters
-from press.chapters import BuildError
+from press.chapters import ORDER, BuildError, read_settings
 
 MOST_BYTES = 5_000_000
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -161,10 +160,10 @@ def build(profile: str = "quick", data: str | None = None, fresh: bool = False, 
     run = runs.load(runs.run_folder("cnn", images, recipes.own("cnn", profile)))
     facts = {"data": f"{images.name}, n = {len(images):,}", "profile": profile}
     facts |= {"trained on": run.device, "printed on": date.today().isoformat()}
-    target, config = build_dir() / "report.pdf", chapters.read_settings("_config.yml")
+    target, about = build_dir() / "report.pdf", read_settings("_config.yml", "title", "author")
     with locked(build_dir() / "book.lock"):
-        pages = [build_dir() / "html" / "book" / f"{name}.html" for name in chapters.ORDER]
-        count = print_book(pages, target, config["title"], config["author"], facts)
+        pages = [build_dir() / "html" / "book" / f"{name}.html" for name in ORDER]
+        count = print_book(pages, target, *about, facts)
         offer(target, build_dir() / "html")
     print(f"{target}: {count} pages, {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return target

@@ -180,7 +180,7 @@ def test_broken_settings_are_one_line(tmp_path, capsys, monkeypatch):
     (build.build_dir() / ".doctrees").mkdir(parents=True)
     for text in ("title: [", "title: x", "- title", ""):
         (tmp_path / "_config.yml").write_text(text)
-        assert "_config.yml: " in fails(capsys, "translations")
+        assert "_config.yml is not what is expected" in fails(capsys, "translations")
 
 
 def test_a_notebook_beside_the_chapters_disturbs_no_translation(tmp_path, monkeypatch):

@@ -245,7 +245,8 @@ def test_title_author_and_captions_are_of_the_settings_and_translated(monkeypatc
     assert set(texts.values()) == {"_config.yml", "_toc.yml"}
     assert all(text in translate.source() for text in texts)
     title, author, *captions = texts
-    assert [part["caption"] for part in chapters.read_settings("_toc.yml")["parts"]] == captions
+    (parts,) = chapters.read_settings("_toc.yml", "parts")
+    assert [part["caption"] for part in parts] == captions
     for words in ({}, dict(zip(texts, "甲乙丙丁", strict=True))):
         monkeypatch.setattr(translate, "read_catalog", lambda words=words: words)
         sphinx = build.chinese()
