@@ -170,17 +170,16 @@ def record(options) -> None:
     else:
         data = faces.find(options.data)
         runs.check_recordable(data)
-    alike = [r for r in runs.recorded(options.name) if replace(r.recipe, seed=first) == wanted[0]]
-    best = min((runs.rank(r) for r in alike if r.recipe.seed not in seeds), default=(1, 0))
     for recipe in wanted:  # one by one, so that nothing is lost where a later one is broken off
         run = trained.obtain(network, data, recipe)
         folder = runs.record(run)
         report(runs.load(folder))
         print(f"recorded in {folder.relative_to(ROOT)}")
-        if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and runs.rank(run) < best:
-            best = runs.rank(run)
+        known = runs.recorded(options.name)
+        alike = [r for r in known if replace(r.recipe, seed=first) == wanted[0]]
+        if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and alike[0].recipe == recipe:
             keep_weights(run, data)
-    for run in runs.recorded(options.name):
+    for run in known:
         if replace(run.recipe, seed=first) != wanted[0]:
             place = folder.with_name(runs.slug(run)).relative_to(ROOT)
             print(f"{place} comes from another recipe: remove it, or record this seed too")

@@ -82,7 +82,7 @@ class Commands:
 def check_backend() -> None:
     """Raise ValueError unless KERAS_BACKEND names a backend that is installed; imports none."""
     backend = os.environ["KERAS_BACKEND"]
-    if backend not in ("tensorflow", "jax", "torch"):
+    if backend not in ("tensorflow", "jax"):
         raise ValueError(f"KERAS_BACKEND is {backend!r}: name tensorflow or jax, or leave it out")
     if not find_spec(backend):
         todo = "install it, or leave KERAS_BACKEND out"

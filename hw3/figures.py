@@ -124,14 +124,8 @@ def history_curves(histories: dict, note: str = "", floor=EVEN) -> show.Interact
     accuracy = {"title": "accuracy", "type": "linear", "rangemode": "tozero"}
     accuracy |= {"tickformat": ".0%", "hoverformat": ".1%"}
     figure.update_layout(yaxis=loss, yaxis2=accuracy, xaxis2={"title": "epoch"})
-    # the name of the line stands on the side where fewer curves run, but for their ends
-    middle = values[(longest // 4 <= values.index) & (values.index < 3 * longest // 4)]
-    near = middle[["accuracy", "val_accuracy"]].to_numpy() - floor[0]
-    near = near[abs(near) < 0.08]
-    side = "top" if (near > 0).sum() > len(near) / 2 else "bottom"
-    words = {"text": floor[1], "x": 0.5, "xanchor": "center", "yanchor": side}
     line = {"color": show.GRAY, "dash": "dot", "width": 1}
-    figure.add_hline(floor[0], line=line, annotation=words, row=2, col=1)
+    figure.add_hline(floor[0], line=line, name=floor[1], showlegend=True, row=2, col=1)
     # the same range where some runs are hidden
     ends = {"range": [1 - 0.03 * longest, 1.03 * longest], "dtick": 1 if longest < 12 else None}
     figure.update_xaxes(unifiedhovertitle_text="epoch %{x}", **ends, **SPIKE)

@@ -125,21 +125,17 @@ def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
 
 
 def confused_pairs(counts: np.ndarray) -> pd.DataFrame:
-    """Return the 21 pairs of emotions, most confused first, with Wilson intervals.
+    """Return the 21 pairs of emotions, as "Fear/Sad", most confused first, with Wilson intervals.
 
     The rate of a pair is the share of the faces of either emotion that were taken for the other.
     """
     rows = []
     for i, j in combinations(range(N_CLASSES), 2):
         n, k = counts[i].sum() + counts[j].sum(), counts[i, j] + counts[j, i]
-        rows.append((pair_name(i, j), k, n, *(proportion(k, n) if n else UNKNOWN)))
+        rate = proportion(k, n) if n else UNKNOWN
+        rows.append((f"{EMOTIONS[i]}/{EMOTIONS[j]}", k, n, *rate))
     table = pd.DataFrame(rows, columns=["pair", "confused", "n", "rate", "low", "high"])
     return table.sort_values("rate", ascending=False, ignore_index=True)
-
-
-def pair_name(i: int, j: int) -> str:
-    """Return the name of a pair of emotions, given as codes: "Fear/Sad"."""
-    return f"{EMOTIONS[i]}/{EMOTIONS[j]}"
 
 
 def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:

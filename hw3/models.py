@@ -79,17 +79,16 @@ NETWORKS |= {"dnn": {"original": dnn, "residual": residual_dnn}}
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras's, faster where it learns from pictures (n, h, w, c) on TensorFlow or JAX.
+    """Keras's, faster where it learns from pictures (n, h, w, c).
 
     On TensorFlow one fused operation, whose moving variance is the sample's, over n - 1; on JAX
     mean and variance come from one reading of the pictures, not two.
     """
 
     def call(self, inputs, training=None, mask=None):
-        backend, learns = keras.backend.backend(), training and self.trainable
-        if not learns or len(inputs.shape) != 4 or backend not in ("tensorflow", "jax"):
+        if not training or not self.trainable or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        if backend == "tensorflow":
+        if keras.backend.backend() == "tensorflow":
             from tensorflow import raw_ops
 
             options = {"mean": [], "variance": [], "epsilon": self.epsilon, "is_training": True}

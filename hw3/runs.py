@@ -131,11 +131,8 @@ def load(folder: Path) -> Run:
         about = json.loads((folder / "run.json").read_text())
         about.pop("hits")  # computed from the predictions
         for name, expected in about.pop("checksums").items():
-            content = (folder / name).read_bytes()
-            if digest(content) != expected:
-                crlf = digest(content.replace(b"\r\n", b"\n")) == expected
-                why = ", as git made its line ends CRLF: clone anew" if crlf else ""
-                raise ValueError(f"{name} does not match its checksum{why}")
+            if digest((folder / name).read_bytes()) != expected:
+                raise ValueError(f"{name} does not match its checksum")
         about["recipe"] = Recipe(**{k: v for k, v in about["recipe"].items() if k not in GONE})
         about["history"] = pd.read_csv(folder / "history.csv").to_dict("list")
         about["predictions"] = {}

@@ -54,9 +54,8 @@ def save_small(model, about: dict, drawn=False) -> None:
             arrays[f"q{i}"], arrays[f"s{i}"] = one_byte(w)
         else:
             arrays[f"w{i}"] = w
-    write_atomically(
-        SMALL_DRAWN if drawn else SMALL, lambda file: np.savez_compressed(file, **arrays)
-    )
+    place = SMALL_DRAWN if drawn else SMALL
+    write_atomically(place, lambda file: np.savez_compressed(file, **arrays))
 
 
 def load_small(drawn=False):

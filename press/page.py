@@ -25,7 +25,6 @@ NUMBER = re.compile(r'(?s)<span class="label">.*?(?=<p>)| role="list"(?= class="
 # themselves. "unsafe-eval" lets them compile WebAssembly, and a browser test ask the page.
 ALONE = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; "
 ALONE += "connect-src data: blob:; form-action 'self' file:"
-SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
 def setup(app) -> dict:
@@ -37,11 +36,10 @@ def setup(app) -> dict:
         app.setup_extension("press.translate")
     app.connect("config-inited", configure)
     app.add_css_file("page.css")
-    app.add_js_file(None, body=SCRIPT)
+    app.add_js_file("page.js")
     app.connect("doctree-read", add_head)
     app.connect("doctree-read", number_equations)
     app.connect("html-page-context", fit_page)
-    app.connect("build-finished", remove_old_figures)
     app.connect("build-finished", remove_unused, priority=900)  # when extensions copied their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -115,10 +113,10 @@ def configure(app, config) -> None:
     """Say what pages load: style, plotly's script, the demo's networks, the switch of language."""
     import plotly
 
-    plotly_script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    files = Path(__file__).with_name("page.css"), plotly_script, build_dir() / "demo"
+    here, package = Path(__file__).parent, Path(plotly.__file__).parent / "package_data"
+    files = here / "page.css", here / "page.js", package / "plotly.min.js", build_dir() / "demo"
     config.html_static_path += [str(path) for path in files if path.exists()]
-    config.templates_path.append(str(Path(__file__).parent))
+    config.templates_path.append(str(here))
     buttons = ["language.html", "article-header-buttons.html"]
     config.html_theme_options["article_header_end"] = buttons
 
@@ -137,24 +135,17 @@ def fit_page(app, pagename, templatename, context, doctree) -> None:
         context["metatags"] = policy + context.get("metatags", "")
 
 
-def remove_old_figures(app, error) -> None:
-    """Remove the figures of earlier builds, which are named by their digest and would stay."""
-    if error is None and app.builder.format == "html":
-        used = {name for _, name in app.env.images.values()}
-        for path in (Path(app.outdir) / app.builder.imagedir).glob("*.png"):
-            if len(path.stem) == 64 and path.name not in used:
-                path.unlink()
-
-
 def remove_unused(app, error) -> None:
-    """Remove what no page needs: most bytes of _static, and all of what draws the icons anew."""
-    if error is None and app.builder.name == "html":
-        static = Path(app.outdir) / "_static"
-        (static / "scripts" / "fontawesome.js").write_text("")
-        for path in sorted(static.rglob("*"), reverse=True):  # what is in a folder comes before it
-            name = path.relative_to(static).as_posix()
-            if path.is_dir():
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif any(fnmatch(name, p) for p in UNUSED) and not any(fnmatch(name, p) for p in USED):
-                path.unlink()
+    """Remove what no page needs: most bytes of _static, what draws the icons anew, old figures."""
+    if error:
+        return
+    static, images = Path(app.outdir) / "_static", Path(app.outdir) / "_images"
+    (static / "scripts" / "fontawesome.js").write_text("")
+    for path in [path for path in static.rglob("*") if path.is_file()]:
+        name = path.relative_to(static).as_posix()
+        if any(fnmatch(name, p) for p in UNUSED) and not any(fnmatch(name, p) for p in USED):
+            path.unlink()
+    used = {name for _, name in app.env.images.values()}
+    for path in images.glob("*.png"):  # of figures, named by their digest
+        if len(path.stem) == 64 and path.name not in used:
+            path.unlink()

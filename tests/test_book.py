@@ -837,7 +837,7 @@ def test_numbers_of_chapters_1_and_2_are_in_their_pages(built):
     assert "95% interval" in page(built, "cnn.html")
     # one accuracy to beat, in the prose and in both figures of curves
     assert "one in seven" not in page(built, "cnn.html")
-    assert page(built, "cnn.html").count('"text":"most frequent emotion"') == 2
+    assert page(built, "cnn.html").count('"name":"most frequent emotion"') == 2
 
 
 def test_no_two_figures_have_one_id(built):  # the PDF holds all pages in one

@@ -105,7 +105,7 @@ def test_an_empty_path_is_refused_not_taken_for_the_drawn_faces(capsys):
 
 def test_unknown_and_missing_backends_are_one_line(capsys, monkeypatch):
     monkeypatch.setattr(commands, "find_spec", lambda name: None)
-    for backend, said in (("nonsense", "name tensorflow or jax"), ("torch", "not installed")):
+    for backend, said in (("nonsense", "name tensorflow or jax"), ("jax", "not installed")):
         monkeypatch.setenv("KERAS_BACKEND", backend)
         assert said in fails(capsys, "results")
 

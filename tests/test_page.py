@@ -465,31 +465,25 @@ def test_nothing_that_a_page_uses_is_removed(tmp_path):
     for name in kept + gone:
         (static / name).parent.mkdir(parents=True, exist_ok=True)
         (static / name).write_text("content")
-    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(name="singlehtml"))
-    page.remove_unused(app, None)  # what is printed has its own script for formulas
-    app.builder.name = "html"
+    app = SimpleNamespace(outdir=tmp_path, env=SimpleNamespace(images={}))
     page.remove_unused(app, ValueError("the build failed"))
     assert all((static / name).exists() for name in kept + gone)
     page.remove_unused(app, None)
     assert sorted(
         p.relative_to(static).as_posix() for p in static.rglob("*") if p.is_file()
     ) == sorted(kept)
-    assert not (static / "locales").exists()
     assert {name for name in kept if not (static / name).read_text()} == {"scripts/fontawesome.js"}
 
 
 def test_figures_of_earlier_builds_are_removed(tmp_path):
     old, new, other = (f"{letter * 64}.png" for letter in "abc")
+    for folder in ("_images", "_static/scripts"):
+        (tmp_path / folder).mkdir(parents=True)
     for name in (old, new, "photo.png"):
-        (tmp_path / name).touch()
+        (tmp_path / "_images" / name).touch()
     env = SimpleNamespace(images={"x": ({"book/cnn"}, new), "y": ({"book/cnn"}, other)})
-    page.remove_old_figures(
-        SimpleNamespace(
-            outdir=tmp_path, builder=SimpleNamespace(format="html", imagedir=""), env=env
-        ),
-        None,
-    )
-    assert sorted(p.name for p in tmp_path.iterdir()) == [new, "photo.png"]
+    page.remove_unused(SimpleNamespace(outdir=tmp_path, env=env), None)
+    assert sorted(p.name for p in (tmp_path / "_images").iterdir()) == [new, "photo.png"]
 
 
 def test_every_figure_of_every_chapter_has_alternative_text(built):

@@ -571,7 +571,7 @@ def test_killed_training_goes_on_and_ends_like_an_unbroken_one():
     assert not os.path.exists(checkpoint)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_each_other_installed_backend_trains(backend):
     if backend == keras.backend.backend():
         pytest.skip("the other tests train on this one")
