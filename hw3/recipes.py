@@ -105,8 +105,7 @@ RECIPES = {
 
 # What each ingredient gives: a shorter "mild" CNN or "modern" DNN without it, and one with all.
 BASE = {"cnn": MILD | TENTH | {"epochs": 30}, "dnn": DENSE | TENTH | {"epochs": 100}}
-DISTORTIONS = "rotation", "shear", "zoom", "shift", "contrast", "brightness"
-PLAIN = dict.fromkeys(DISTORTIONS, 0.0)
+PLAIN = dict.fromkeys(("rotation", "shear", "zoom", "shift", "contrast", "brightness"), 0.0)
 EITHER = {"nothing": {}, "distortion": PLAIN | {"flip": False}, "flip": {"flip": False}}
 EITHER |= {"smoothing": {"smoothing": 0.0}, "views": {"views": 1}}
 CNN = {"schedule": {"schedule": "constant"}, "adam": SGD | {"batch": 512, "learning_rate": 0.2}}

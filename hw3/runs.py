@@ -96,7 +96,7 @@ def save(run: Run, folder: Path, write_weights: Callable | None = None, precisio
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        made, old, arrays, hits = Path(name, "made"), Path(name, "old"), {}, {}
+        made, arrays, hits = Path(name, "made"), {}, {}
         made.mkdir()
         pd.DataFrame(run.history).to_csv(made / "history.csv", index=False)
         for part, (rows, labels, p) in run.predictions.items():
@@ -111,14 +111,9 @@ def save(run: Run, folder: Path, write_weights: Callable | None = None, precisio
         del about["history"], about["predictions"]
         about["checksums"] = {f.name: digest(f.read_bytes()) for f in sorted(made.iterdir())}
         (made / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        try:
-            if folder.exists():
-                os.replace(folder, old)  # set aside until the new one is there
-            os.replace(made, folder)
-        except BaseException:
-            if old.exists():
-                os.replace(old, folder)
-            raise
+        if folder.exists():
+            os.replace(folder, Path(name, "old"))  # it goes with the temporary folder
+        os.replace(made, folder)
 
 
 def load(folder: Path) -> Run:

@@ -2,7 +2,6 @@
 
 import html
 import inspect
-import io
 import json
 import re
 import sys
@@ -20,7 +19,6 @@ from IPython.core.pylabtools import retina_figure
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
-from PIL import Image
 
 from hw3 import machine
 
@@ -45,13 +43,9 @@ def style() -> None:
 def png(figure: Figure) -> tuple[str, dict]:
     """Return a sharp PNG in base64, and metadata: no height, which would stretch it on a phone."""
     chart = not any(ax.images for ax in figure.axes)  # pictures, such as faces, have no ground
-    sharp, size = retina_figure(figure, bbox_inches="tight", facecolor="white" if chart else "none")
-    image, small = Image.open(io.BytesIO(sharp)).convert("RGB" if chart else "RGBA"), io.BytesIO()
-    gray = image.getchannel("R") == image.getchannel("B")
-    image = image.convert("LA") if gray else image.quantize(256, dither=Image.Dither.NONE)
-    image.save(small, "PNG", optimize=True)
+    image, size = retina_figure(figure, bbox_inches="tight", facecolor="white" if chart else "none")
     about = {"width": size["width"], "alt": figure.get_label(), "classes": ["hw3-chart"] * chart}
-    return b64encode(small.getvalue()).decode(), about
+    return b64encode(image).decode(), about
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, **options) -> tuple:

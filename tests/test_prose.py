@@ -171,7 +171,7 @@ def test_all_mirror_faces_and_the_short_profiles_do_nothing_else():  # Training
     short = [recipes.recipe("cnn", profile) for profile in ("smoke", "quick")]
     assert all(recipe.flip for recipe in full + short)
     assert all(recipe.rotation > 0 for recipe in full)
-    assert not any(getattr(recipe, what) for recipe in short for what in recipes.DISTORTIONS)
+    assert not any(getattr(recipe, what) for recipe in short for what in recipes.PLAIN)
 
 
 def test_what_the_accuracies_of_the_recorded_network_count(recorded_cnns):  # Accuracy

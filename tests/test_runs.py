@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from unittest.mock import DEFAULT, Mock
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -282,11 +282,6 @@ def test_a_run_that_cannot_be_replaced_stays_whole(tmp_path, monkeypatch):
     for place, name, effects in (
         (shutil, "rmtree", KeyboardInterrupt),
         (os, "replace", KeyboardInterrupt),
-        (
-            os,
-            "replace",
-            [DEFAULT, KeyboardInterrupt, DEFAULT],
-        ),  # the old one is set aside, and not yet replaced
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, name, Mock(wraps=replace, side_effect=effects))
