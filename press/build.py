@@ -60,7 +60,7 @@ def build(
     os.environ[recipes.CHANGES] = " ".join(changes)  # whatever stood there
     for network in ("cnn", "dnn"):
         recipes.own(network, profile)  # says what is wrong with the changes
-    with locked(build_dir() / "book.lock"), workers(2, *SPHINX) as pages:
+    with locked(build_dir() / "book.lock"), workers(2) as pages:
         executed = run_chapters(profile, data, fresh, pages, chapter)
         page = build_pages(executed, pages)
     print(f"done in {time.perf_counter() - start:.0f} s; open {page}", flush=True)
@@ -95,8 +95,9 @@ def run_chapters(
     if left:
         due = {name: due[name] for name in due if name not in left}
         print(f"left as they are, though not up to date: {', '.join(left)}", flush=True)
-    for _ in EDITIONS if due and pages else ():
-        pages.submit(os.getpid)
+    for module in SPHINX if due and pages else ():
+        for _ in EDITIONS:  # a process each
+            pages.submit(import_module, module)
     with workers(min(AT_ONCE.get(profile, 1), os.cpu_count() or 1)) as pool:
         for group in GROUPS:
             started = []
@@ -166,9 +167,7 @@ def follow(name: str, cells: list, ended: threading.Event) -> None:
     while not ended.wait(EVERY):
         begun = [0, *(i for i, cell in enumerate(cells) if cell.get("execution_count"))]
         printed = "".join(out.get("text", "") for out in cells[begun[-1]].get("outputs", ()))
-        epochs = re.findall(
-            r"^epoch \d[^;\n]*", printed, re.MULTILINE
-        )  # as train.train prints them
+        epochs = re.findall(r"^epoch \d[^;\n]*", printed, re.MULTILINE)  # see train.train
         said = ", ".join([f"cell {begun[-1] + 1} of {len(cells)}", *epochs[-1:]])
         print(f"  {name:23} {time.monotonic() - start:5.0f} s: {said}", flush=True)
 
@@ -204,12 +203,9 @@ def check_figures(notebook, name: str) -> None:
 
 
 @contextlib.contextmanager
-def workers(count: int, *modules: str):
-    """Give an executor of so many processes, which end at once where anything fails.
-
-    Each imports modules before its first task.
-    """
-    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count, *modules))
+def workers(count: int):
+    """Give an executor of so many processes, which end at once where anything fails."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), as_worker, (count,))
     try:
         yield pool
     except BaseException:
@@ -220,7 +216,7 @@ def workers(count: int, *modules: str):
         pool.shutdown(cancel_futures=True)
 
 
-def as_worker(count: int, *modules: str) -> None:
+def as_worker(count: int) -> None:
     """Leave Ctrl-C to the process that started this one, and end when that is gone, even killed.
 
     Of several workers none takes the whole memory of a GPU, as JAX and TensorFlow would.
@@ -236,8 +232,6 @@ def as_worker(count: int, *modules: str) -> None:
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    for module in modules:
-        import_module(module)
 
 
 # Building the pages.
@@ -290,11 +284,8 @@ def frames(executed: list[Path]) -> tuple[str, str]:
     files = [*(ROOT / name for name in SETTINGS), *sorted(networks)]
     english = [path.read_bytes() for path in files] + [json.dumps(headings).encode()]
     english += chapters.decides("from press.page import setup")
-    chinese = [
-        translate.CATALOG.read_bytes(),
-        *chapters.decides("from press.translate import setup"),
-    ]
-    return digest(*english), digest(*english, *chinese)
+    chinese = chapters.decides("from press.translate import setup")
+    return digest(*english), digest(*english, translate.CATALOG.read_bytes(), *chinese)
 
 
 def write_source(executed: list[Path]) -> Path:
