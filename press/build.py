@@ -1,4 +1,4 @@
-"""Build the book: run the chapters that changed, then jupyter-book, once a language.
+"""Build the book: run the chapters that changed with papermill, then jupyter-book, once a language.
 
 A chapter runs again where something that decides it changed (see chapters.chapter_key).
 """
@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from types import SimpleNamespace
 
 from hw3 import faces, recipes
 from hw3.disk import ROOT, build_dir, digest, locked, stderr_to, write_atomically
@@ -114,62 +115,65 @@ def run_chapters(
 
 
 def run_chapter(chapter: Path, target: Path, parameters: dict, key: str, data: str = "") -> float:
-    """Run one chapter, put the result in target and return the seconds it took.
+    """Run one chapter with papermill, put the result in target and return the seconds it took.
 
-    Its cell tagged "parameters" sets these ones instead. data is the name of the faces of this
-    build. The metadata "hw3" of the result hold the key and what the head of its page says. Raises
-    BuildError naming chapter, cell and error.
+    data is the name of the faces of this build. The metadata "hw3" of the result hold the key and
+    what the head of its page says. Raises BuildError naming chapter, cell and error.
     """
     import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    import papermill
+    from nbclient.exceptions import DeadKernelError
 
-    start, ended = time.perf_counter(), threading.Event()
+    start = time.perf_counter()
     notebook = nbformat.read(chapter, as_version=4)
-    given = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
-    written, given.source = given.source, "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
-    values.ask(notebook)
-    options = {"kernel_name": "python3", "record_timing": False, "raise_on_iopub_timeout": True}
-    options["resources"] = {"metadata": {"path": str(ROOT / "book")}}
-    client = NotebookClient(notebook, **options)
-    threading.Thread(target=follow, args=(chapter.name, notebook.cells, ended), daemon=True).start()
+    failed = target.with_suffix(".failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
     build_dir().mkdir(parents=True, exist_ok=True)
+    numbers = {cell.id: number for number, cell in enumerate(notebook.cells, 1)}
+    values.ask(notebook)
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT / "book"}
+    options |= telling(chapter.name, len(notebook.cells) + 1)  # one of the parameters
     try:
-        with open(build_dir() / "kernels.log", "ab") as log, stderr_to(log), client.setup_kernel():
-            for index, cell in enumerate(notebook.cells):
-                client.execute_cell(cell, index)
-    except CellExecutionError as error:
-        values.keep(notebook, chapter.name)  # raises where it was an expression of the prose
-        trace = "\n".join(cell.outputs[-1].traceback[-3:])
-        where = f"cell {notebook.cells.index(cell) + 1} (In [{cell.execution_count}])"
-        said = f"hw3: book/{chapter.name}, {where}: {error.ename}: {error.evalue}"
-        raise BuildError(f"{trace}\n{said}") from None
+        with open(build_dir() / "kernels.log", "ab") as log, stderr_to(log):
+            papermill.execute_notebook(notebook, failed, parameters, **options)
+    except papermill.PapermillExecutionError as error:
+        ran = nbformat.read(failed, as_version=4)
+        values.keep(ran, chapter.name)  # raises where it was an expression of the prose
+        broken = next(c.id for c in ran.cells if c.get("execution_count") == error.exec_count)
+        trace = "\n".join(error.traceback[-3:])
+        where = f"book/{chapter.name}, cell {numbers[broken]} (In [{error.exec_count}])"
+        raise BuildError(f"{trace}\nhw3: {where}: {error.ename}: {error.evalue}") from None
     except DeadKernelError:
         why = "its kernel died, perhaps for want of memory; run this again"
         raise BuildError(f"book/{chapter.name}: {why}") from None
-    finally:
-        ended.set()
-    given.source = written
+    notebook = nbformat.read(failed, as_version=4)
     told = {"values": values.keep(notebook, chapter.name)}
     told |= page_head(notebook, parameters["PROFILE"], data)
-    check_figures(notebook, chapter.name)
+    check_figures(notebook, chapter.name, numbers)
     notebook.metadata["hw3"] = {"key": key, **told}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":  # warnings of libraries name paths
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    tidy(notebook, parameters["DATA"])
     write_atomically(target, lambda file: file.write(nbformat.writes(notebook).encode()))
+    failed.unlink()
     return time.perf_counter() - start
 
 
-def follow(name: str, cells: list, ended: threading.Event) -> None:
-    """Print every EVERY seconds, until a chapter has ended, how far it has come."""
-    start = time.monotonic()
-    while not ended.wait(EVERY):
-        begun = [0, *(i for i, cell in enumerate(cells) if cell.get("execution_count"))]
-        printed = "".join(out.get("text", "") for out in cells[begun[-1]].get("outputs", ()))
-        epochs = re.findall(r"^epoch \d[^;\n]*", printed, re.MULTILINE)  # see train.train
-        said = ", ".join([f"cell {begun[-1] + 1} of {len(cells)}", *epochs[-1:]])
-        print(f"  {name:23} {time.monotonic() - start:5.0f} s: {said}", flush=True)
+def telling(name: str, cells: int) -> dict:
+    """Return options of papermill that print, at most EVERY seconds, how far a chapter has come."""
+    start = told = time.monotonic()
+    doing = ""
+
+    def tell(text: str = "", cell=None, cell_index: int = 0) -> None:
+        nonlocal told, doing
+        if cell:
+            doing = f"cell {cell_index + 1} of {cells}"
+        epochs = re.findall(r"^epoch \d[^;\n]*", text, re.MULTILINE)  # as train.train prints them
+        now = time.monotonic()
+        if (cell or epochs) and now - told >= EVERY:
+            told = now
+            said = ", ".join([doing, *epochs[-1:]])
+            print(f"  {name:23} {now - start:5.0f} s: {said}", flush=True)
+
+    return {"on_cell_start": tell, "stdout_file": SimpleNamespace(write=tell, flush=lambda: None)}
 
 
 def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str]]]:
@@ -190,16 +194,30 @@ def page_head(notebook, profile: str, data: str) -> dict[str, dict[str, list[str
     return {}
 
 
-def check_figures(notebook, name: str) -> None:
-    """Raise BuildError where a figure has no alternative text."""
-    for number, cell in enumerate(notebook.cells, 1):
+def check_figures(notebook, name: str, numbers: dict[str, int]) -> None:
+    """Raise BuildError where a figure has no alternative text; numbers are of cells, by id."""
+    for cell in notebook.cells:
         for out in (out for out in cell.get("outputs", ()) if "data" in out):
             pictures = [kind for kind in out.data if kind.startswith("image/")]
             plain = PLOTLY in out.data and "aria-label" not in out.data.get("text/html", "")
             if plain or not all(out.metadata.get(kind, {}).get("alt") for kind in pictures):
                 use = f"show.{'Interactive' if plain else 'labeled'}(figure, 'what it shows')"
-                where = f"book/{name}, cell {number}"
+                where = f"book/{name}, cell {numbers[cell.id]}"
                 raise BuildError(f"{where}: a figure without alternative text: use {use}")
+
+
+def tidy(notebook, data: str | None) -> None:
+    """Take out of an executed chapter what is of this machine or moment; data is a path in it."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":  # warnings of libraries name paths
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.metadata.tags.append("remove-cell")
+            cell.id = "injected-parameters"  # papermill gives it another one each time
+            if data:
+                cell.source = cell.source.replace(data, Path(data).name)
 
 
 @contextlib.contextmanager

@@ -123,8 +123,7 @@ def chapter_of(path, *cells):
 
 
 # Two chapters, one with a training, and what runs them in place of the report's.
-SLOW = "import time\n"
-SLOW += "for i in (1, 2): print(f'epoch {i} of 9, held-out accuracy 0.5, 0:01:00 left; loss 2')\n"
+SLOW = "for i in (1, 2): print(f'epoch {i} of 9, held-out accuracy 0.5, 0:01:00 left; loss 2')"
 BUILDING = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -139,14 +138,14 @@ build.run_chapters("smoke", sys.argv[2], False)
 """
 ENDED = [r"\[1/2\] one.ipynb +\d+ s", r"\[2/2\] two.ipynb +\d+ s"]
 ENDED += [r"\[1/2\] one.ipynb +unchanged", r"\[2/2\] two.ipynb +unchanged"]
-TRAINS = r"  one.ipynb +\d+ s: cell 3 of 3, epoch 2 of 9, held-out accuracy 0.5, 0:01:00 left"
-RUNS = r"  two.ipynb +\d+ s: cell 3 of 3"
+TRAINS = r"  one.ipynb +\d+ s: cell 4 of 4, epoch 2 of 9, held-out accuracy 0.5, 0:01:00 left"
+RUNS = r"  two.ipynb +\d+ s: cell 4 of 4"
 
 
-@pytest.mark.parametrize("every", [0.5, 60])
+@pytest.mark.parametrize("every", [0, 60])
 def test_each_chapter_that_runs_has_a_line_at_times_and_one_at_its_end(tmp_path, every):
     (tmp_path / "book").mkdir()
-    for name, cell in (("one", f"{SLOW}time.sleep(3)"), ("two", "import time; time.sleep(2)")):
+    for name, cell in (("one", SLOW), ("two", "x = 2")):
         chapter_of(tmp_path / "book" / f"{name}.ipynb", "1", cell)
     faces = write_train(tmp_path / "train.csv")
     command = [sys.executable, "-c", BUILDING, tmp_path, faces, str(every)]
@@ -157,9 +156,9 @@ def test_each_chapter_that_runs_has_a_line_at_times_and_one_at_its_end(tmp_path,
     assert all(map(re.fullmatch, ENDED, ended)), ended
     assert len(ended) == len(ENDED)
     moving = [line for line in lines if line.startswith("  ")]
-    trained = sum(bool(re.fullmatch(TRAINS, line)) for line in moving)
-    ran = sum(bool(re.fullmatch(RUNS, line)) for line in moving)
-    assert (trained > 2 and ran > 1) if every < 1 else not moving
+    assert any(re.fullmatch(TRAINS, line) for line in moving) == (every == 0)
+    assert any(re.fullmatch(RUNS, line) for line in moving) == (every == 0)
+    assert bool(moving) == (every == 0)
 
 
 def failing(tmp_path):
@@ -178,7 +177,7 @@ def test_what_the_cell_of_the_head_prints_is_kept_with_profile_and_faces(tmp_pat
     about["own"] |= {"data": data or ["drawn faces"], "profile": ["smoke"]}
     kept = nbformat.read(target, as_version=4)
     assert kept.metadata["hw3"] == {"key": "abc", "values": {}, **about}
-    assert kept.cells[0].source == "DATA = None", "as written"
+    assert "papermill" not in json.dumps(kept)
     assert "noise" not in json.dumps([cell.outputs for cell in kept.cells])
     plain = chapter_of(tmp_path / "plain.ipynb", "x = 1")
     build.run_chapter(plain, target, parameters, "abc", "drawn faces")

@@ -166,8 +166,7 @@ def outputs(folder, env, *cells):
     """Run cells as a chapter of the build in an environment; return the last one's outputs."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-    notebook.cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]})]
-    notebook.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     nbformat.write(notebook, folder / "tiny.ipynb")
     python("-c", RUN, folder / "tiny.ipynb", folder / "made.ipynb", env=env)
     return nbformat.read(folder / "made.ipynb", as_version=4).cells[-1].outputs
