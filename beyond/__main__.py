@@ -1,7 +1,7 @@
 """The command line of what goes beyond the homework: python -m beyond COMMAND."""
 
 from hw3 import faces
-from hw3.commands import CHANGES, DATA, Commands
+from hw3.commands import DATA, Commands
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -13,10 +13,6 @@ def main(arguments: list[str] | None = None) -> None:
     made.add(votes).add_argument("file", metavar="fer2013new.csv", help="FER+'s own file")
     text = "few and small measurements, to see that it runs; nothing is kept"
     made.add(bench).add_argument("--quick", action="store_true", help=text)
-    add = made.add(experiments, DATA, CHANGES).add_argument
-    add("--seconds", type=float, default=540, metavar="S", help="start what ends in them (540)")
-    text = "trainings at once: each wants some gigabytes of the GPU (default: 2)"
-    add("--together", type=int, default=2, metavar="N", help=text)
     made.run(arguments)
 
 
@@ -48,13 +44,6 @@ def bench(options) -> None:
     from beyond import bench
 
     bench.run(quick=options.quick)
-
-
-def experiments(options) -> None:
-    """Do what a lent GPU is for, in the order of worth; started again, go on (--set: rehearse)."""
-    from beyond import experiments
-
-    experiments.run(options.data, options.set, options.seconds, options.together)
 
 
 if __name__ == "__main__":

@@ -124,11 +124,10 @@ RECIPES |= {
 
 # What else was tried at full length: "modern" with another optimizer or with AdamW's decay.
 WITH = {"sgd": SGD | {"batch": 512}, "decay": {"weight_decay": 0.02}}
-# And candidates for the next "modern"; "next" learns from PublicTest too: beyond/experiments.py.
+# And candidates for the next "modern"; "next" learns from PublicTest too: tests/experiments.py.
 NEXT = {"ema": {"ema": 0.999}, "mixup": {"mixup": 0.2}, "both": {"ema": 0.999, "mixup": 0.2}}
 NEXT |= {"long": WITH["sgd"] | {"mixup": 1.0, "epochs": 300}}
-for what, changes in (WITH | NEXT).items():
-    RECIPES[f"with-{what}"] = {"cnn": MODERN | changes}
+RECIPES |= {f"with-{what}": {"cnn": MODERN | changes} for what, changes in (WITH | NEXT).items()}
 RECIPES |= {f"next-{w}": {"cnn": MODERN | NEXT[w] | {"public": True}} for w in NEXT}
 
 # A CPU trains the DNN about 30 times faster than the CNN, so the DNN has more epochs. What suits

@@ -6,11 +6,10 @@ import json
 import sys
 from time import perf_counter
 
+import experiments
 import numpy as np
 import pytest
 
-from beyond import __main__ as cli
-from beyond import experiments
 from hw3 import faces, models, recipes, runs, weights
 from hw3.recipes import recipe
 
@@ -70,10 +69,15 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "ROOT", tmp_path)
     monkeypatch.setattr(experiments.subprocess, "run", made.run)
     monkeypatch.setattr(experiments, "perf_counter", lambda: made.now)
-    monkeypatch.setattr(faces, "find", lambda data: faces.drawn(10))
+    few = faces.drawn(4000)
+    monkeypatch.setattr(faces, "find", lambda data: few)
     for seed, hits in enumerate(MODERN, 5):
         keep("modern-cnn", seed, hits)
     return made
+
+
+def go(seconds, together):
+    experiments.main(["--seconds", str(seconds), "--together", str(together)])
 
 
 def names(place):
@@ -82,7 +86,7 @@ def names(place):
 
 def test_all_is_done_in_order_and_once(place, capsys):
     place.hits["with-both-cnn"] = 2590
-    cli.main(["experiments", "--data", "fer2013.csv", "--seconds", "9000", "--together", "1"])
+    experiments.main(["--data", "fer2013.csv", "--seconds", "9000", "--together", "1"])
     tried = [f"{name}-seed5" for name in CANDIDATES]
     five = [f"next-both-cnn-seed{seed}" for seed in range(1, 6)]
     last = ["original-cnn-seed1", "original-cnn-seed2"]
@@ -92,13 +96,13 @@ def test_all_is_done_in_order_and_once(place, capsys):
         ["--set=dtype=mixed_bfloat16", "--data=fer2013.csv"],
         ["--data=fer2013.csv"],
     ]
-    cli.main(["experiments", "--seconds", "9000"])
+    experiments.main(["--seconds", "9000"])
     assert len(place.started) == 12, "nothing is done again"
 
 
 def test_together_they_give_what_they_give_alone(place):
     place.hits["with-ema-cnn"] = 2600
-    experiments.run(None, [], 9000, 4)
+    go(9000, 4)
     assert names(place)[0] == "bench"
     assert sorted(names(place)[1:5]) == sorted(f"{name}-seed5" for name in CANDIDATES)
     assert sorted(names(place)[5:10]) == [f"next-ema-cnn-seed{seed}" for seed in range(1, 6)]
@@ -122,7 +126,7 @@ def test_a_candidate_is_taken_only_if_it_beats_one_more_seed_of_modern(place, hi
     assert decided["must exceed"] == pytest.approx(2589.7, abs=0.1)
     assert set(decided["PublicTest and held-out"]) == set(recipes.NEXT)
     place.hits |= hits
-    experiments.run(None, [], 9000, 2)
+    go(9000, 2)
     wanted = {f"next-{taken}-cnn-seed{seed}" for seed in range(1, 6)} if taken else set()
     assert {name for name in names(place) if name.startswith("next")} == wanted
 
@@ -135,11 +139,11 @@ def test_of_equal_candidates_the_one_with_more_held_out_faces_is_taken(place):
 
 def test_nothing_is_decided_while_a_candidate_is_missing(place):
     place.broken, place.hits = ("with-mixup-cnn",), dict.fromkeys(CANDIDATES, 2700)
-    experiments.run(None, [], 9000, 2)
+    go(9000, 2)
     assert not (place.folder / "experiments").exists()
     assert not [name for name in names(place) if name.startswith("next")]
     place.broken = ()
-    experiments.run(None, [], 9000, 2)
+    go(9000, 2)
     assert names(place).count("with-mixup-cnn-seed5") == 2
     assert names(place).count("with-ema-cnn-seed5") == 1
     assert (place.folder / "experiments" / "decision.json").exists()
@@ -147,9 +151,9 @@ def test_nothing_is_decided_while_a_candidate_is_missing(place):
 
 def test_nothing_is_started_that_would_not_end_in_time(place, capsys):
     place.hits["with-both-cnn"] = 2700
-    experiments.run(None, [], 79, 2)
+    go(79, 2)
     assert names(place) == []
-    experiments.run(None, [], 301, 1)  # of which 60 and 100 are taken, 140 needed
+    go(301, 1)  # of which 60 and 100 are taken, 140 needed
     assert place.started == [
         ("bench", 301.0),
         ("with-ema-cnn-seed5", 241.0),
@@ -157,13 +161,13 @@ def test_nothing_is_started_that_would_not_end_in_time(place, capsys):
     ]
     assert "too long for now: -m hw3 record with-both-cnn --first=5" in capsys.readouterr().out
     place.broken = ("with-both-cnn",)
-    experiments.run(None, [], 223, 2)  # two at once take 224, one takes 140
+    go(223, 2)  # two at once take 224, one takes 140
     assert names(place)[3:] == ["with-both-cnn-seed5"]
     place.takes, place.broken = 50.0, ()
-    experiments.run(None, [], 300, 2)
+    go(300, 2)
     assert sorted(names(place)[4:]) == ["with-both-cnn-seed5", "with-long-cnn-seed5"]
     for _ in range(9):
-        experiments.run(None, [], 210, 2)
+        go(210, 2)
     assert len(set(names(place))) == 12, "all, each in one of the calls"
     assert len(place.started) == 13, "and but the broken one once"
 
@@ -175,20 +179,19 @@ def test_what_runs_too_long_is_stopped(tmp_path):
     assert not late.exists()
 
 
-def test_the_weights_of_the_best_of_the_five_are_kept(place, monkeypatch, capsys):
-    few = faces.drawn(4000)
-    folder = place.folder / "own"
-    monkeypatch.setattr(runs, "run_folder", lambda network, data, made: folder / str(made.seed))
+def test_the_weights_of_the_best_of_the_five_are_kept_where_it_was_trained(
+    place, monkeypatch, capsys
+):
+    monkeypatch.setattr(runs, "run_folder", lambda _, data, made: place.folder / str(made.seed))
     monkeypatch.setattr(weights, "load_model", lambda *_: models.cnn(16))
-    monkeypatch.setattr(
-        "hw3.train.predict", lambda _, images: np.eye(7)[np.zeros(len(images), int)]
-    )
+    monkeypatch.setattr("hw3.train.predict", lambda _, images: np.eye(7)[[0] * len(images)])
+    place.hits["with-ema-cnn"] = 2600
     for seed, held in enumerate((400, 450, 430), 1):
         keep("next-ema-cnn", seed, 2600, held)
-    experiments.keep_best("next-ema-cnn", few)
-    assert capsys.readouterr().out == "", "its network was trained on another machine"
-    (folder / "2").mkdir(parents=True)
-    experiments.keep_best("next-ema-cnn", few)
+    go(900, 1)
+    assert "weights of seed" not in capsys.readouterr().out
+    (place.folder / "2").mkdir()
+    go(1, 1)
     assert "weights of seed 2: held-out 574 of 574 right" in capsys.readouterr().out
     with np.load(place.folder / "experiments" / "next-ema-cnn.npz") as kept:
         assert json.loads(str(kept["about"]))["part"] == "held-out"
