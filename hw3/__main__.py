@@ -178,26 +178,11 @@ def record(options) -> None:
         known = runs.recorded(options.name)
         alike = [r for r in known if replace(r.recipe, seed=first) == wanted[0]]
         if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and alike[0].recipe == recipe:
-            keep_weights(run, data)
+            weights.keep(run, data)
     for run in known:
         if replace(run.recipe, seed=first) != wanted[0]:
             place = folder.with_name(runs.slug(run)).relative_to(ROOT)
             print(f"{place} comes from another recipe: remove it, or record this seed too")
-
-
-def keep_weights(run: runs.Run, data: faces.Faces) -> None:
-    """Record a CNN's weights in one byte each, and print what that costs on PublicTest."""
-    from hw3 import train
-
-    model, public = weights.load_model("cnn", data, run.recipe), data.only("PublicTest")
-    about = {"label": run.label(), "architecture": run.recipe.architecture}
-    about |= {"part": "PublicTest", "n": len(public)}
-    for name, network in (("hits", model), ("hits in one byte", weights.rounded(model))):
-        predicted = train.predict(network, public.images).argmax(1)
-        about[name] = int((predicted == public.labels).sum())
-    weights.save_small(model, about, run.recipe.name == "drawn")
-    hits = f"{about['hits']:,} of {len(public):,} right, in one byte {about['hits in one byte']:,}"
-    print(f"weights of seed {run.recipe.seed}: PublicTest {hits}")
 
 
 def results(options) -> None:

@@ -40,7 +40,7 @@ class Recipe:
     together: bool = False  # identical pictures stay on one side of the split
     train_cap: int | None = None  # images
     held_out_cap: int | None = None  # images
-    tests: bool = True  # predict PublicTest (unless learned from), PrivateTest and Test if there
+    tests: bool = True  # predict PublicTest (unless learned from), Test, PrivateTest (unless tried)
     first_step: float | None = None  # learning rate of one oversized first step (chapter 2)
     seed: int = 0
 
@@ -121,7 +121,11 @@ RECIPES |= {
 
 # What else was tried at full length: "modern" with another optimizer or with AdamW's decay.
 WITH = {"sgd": SGD | {"batch": 512}, "decay": {"weight_decay": 0.02}}
-RECIPES |= {f"with-{what}": {"cnn": MODERN | changes} for what, changes in WITH.items()}
+# And candidates for the next "modern"; "next" learns from PublicTest too: tests/experiments.py.
+NEXT = {"ema": {"ema": 0.999}, "mixup": {"mixup": 0.2}, "both": {"ema": 0.999, "mixup": 0.2}}
+NEXT |= {"long": WITH["sgd"] | {"mixup": 1.0, "epochs": 300}}
+RECIPES |= {f"with-{what}": {"cnn": MODERN | changes} for what, changes in (WITH | NEXT).items()}
+RECIPES |= {f"next-{w}": {"cnn": MODERN | NEXT[w] | {"public": True}} for w in NEXT}
 
 # A CPU trains the DNN about 30 times faster than the CNN, so the DNN has more epochs. What suits
 # 200 epochs does not suit 3: averages over 100 steps would lag behind weights that change fast,

@@ -164,23 +164,21 @@ def check_recordable(faces) -> None:
 
 
 def tried(name: str) -> bool:
-    """Return whether a recipe, or a run of it, was only tried: "modern" with or without a part."""
+    """Return whether a recipe of this name is only tried out: it is not judged by PrivateTest."""
     return name.startswith(("with-", "without-"))
 
 
 def record(run: Run) -> Path:
     """Save a run under results/, in place of an earlier one; return the folder.
 
-    PrivateTest is for final recipes: what is `tried` to choose one is recorded without it. To save
-    room, of what was tried, and of "fast", only the predicted label is kept, as probability 1.
+    Of what was `tried`, and of "fast", only the predicted label is kept, as probability 1.
     """
-    parts, trial = {}, tried(run.recipe.name)
+    parts = {}
     for part, (rows, labels, p) in run.predictions.items():
-        if part != "PrivateTest" or not trial:
-            if trial or run.recipe.name == "fast":
-                p = np.eye(p.shape[1])[p.argmax(1)]
-            order = np.argsort(rows)
-            parts[part] = rows[order], labels[order], p[order]
+        if tried(run.recipe.name) or run.recipe.name == "fast":
+            p = np.eye(p.shape[1])[p.argmax(1)]
+        order = np.argsort(rows)
+        parts[part] = rows[order], labels[order], p[order]
     history = {k: [float(f"{v:.6g}") for v in values] for k, values in run.history.items()}
     seconds = [round(s, 3) for s in run.epoch_seconds]
     run = replace(run, predictions=parts, history=history, epoch_seconds=seconds)

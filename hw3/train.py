@@ -18,8 +18,8 @@ from hw3.disk import write_atomically
 from hw3.faces import Faces, FacesError, identical
 from hw3.models import NETWORKS, Distortion, Stored
 from hw3.recipes import Recipe
-from hw3.runs import Run
-from hw3.sources.fer2013 import N_CLASSES, PARTS, PUBLIC, SIDE, TRAINING, UNLABELED
+from hw3.runs import Run, tried
+from hw3.sources.fer2013 import N_CLASSES, PARTS, PRIVATE, PUBLIC, SIDE, TRAINING, UNLABELED
 
 CLIP = 1e-7  # Keras clipped probabilities here in 2018
 JIT = keras.backend.backend() == "jax"  # XLA is slower than plain TensorFlow on the CPU
@@ -327,8 +327,8 @@ def predictions(job: Job) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return a Run's predictions: held-out and, where its recipe `tests`, unlearned parts."""
     faces, recipe, parts = job.faces, job.recipe, {"held-out": job.held}
     if recipe.tests:
-        learned = [TRAINING, PUBLIC] if recipe.public else [TRAINING]
-        codes = np.setdiff1d(faces.part, learned)
+        without = [TRAINING] + [PUBLIC] * recipe.public + [PRIVATE] * tried(recipe.name)
+        codes = np.setdiff1d(faces.part, without)
         parts |= {PARTS[code]: np.flatnonzero(faces.part == code) for code in codes}
     return {
         part: (rows, faces.labels[rows], predict(job.network, faces.images[rows], recipe.views))

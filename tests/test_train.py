@@ -36,6 +36,24 @@ def test_held_out_images_are_a_tenth_of_training_and_never_learned_from(few):
     assert set(learn) | set(held) == set(np.flatnonzero(few.part == 0))
 
 
+def test_what_is_only_tried_never_looks_at_private_test(few, monkeypatch):
+    looked, predict = [], train.predict
+
+    def watched(network, images, *views):
+        looked.extend(image.tobytes() for image in images)
+        return predict(network, images, *views)
+
+    monkeypatch.setattr(train, "predict", watched)
+    private = {image.tobytes() for image in few.only("PrivateTest").images}
+    for name in ("with-ema", "without-flip"):
+        run, _ = train.train("dnn", few, replace(TINY, name=name, epochs=1))
+        assert set(run.predictions) == {"held-out", "PublicTest"}
+        assert not private & set(looked)
+    run, _ = train.train("dnn", few, replace(TINY, name="next-ema", epochs=1))
+    assert "PrivateTest" in run.predictions
+    assert private <= set(looked)
+
+
 def test_public_test_is_learned_from_where_the_recipe_says_so(few):
     learn, held = train.split(few, Recipe(public=True))
     assert sorted([*learn, *held]) == list(range(270))
@@ -43,6 +61,10 @@ def test_public_test_is_learned_from_where_the_recipe_says_so(few):
     assert set(few.part[held]) == set(few.part[learn]) == {0, 1}
     run, _ = train.train("dnn", few, replace(TINY, public=True, epochs=1))
     assert set(run.predictions) == {"held-out", "PrivateTest"}, "PublicTest tests nothing any more"
+    for name in ("ema", "mixup", "both", "long"):
+        assert recipe("cnn", "full", f"next-{name}") == replace(
+            recipe("cnn", "full", f"with-{name}"), name=f"next-{name}", public=True
+        )
     with pytest.raises(FacesError, match="no PublicTest to learn from: take recipe modern"):
         train.split(few.only("Training"), Recipe(public=True))
     assert recipe("cnn", "full", "combined") == replace(
