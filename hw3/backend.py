@@ -1,5 +1,6 @@
 """Keras on the backend that KERAS_BACKEND names, set as the report wants it; it takes seconds."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ with _passing, stderr_to(_passing.stdin):
     import keras
     from keras import layers, ops  # noqa: F401  for those who import them from here
 
+# in a notebook it would print notes on its tracing into the page
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 # a person's keras.json and variables may say otherwise, where Keras was imported before hw3
 if keras.backend.backend() != os.environ["KERAS_BACKEND"]:
     raise ImportError("Keras was imported before hw3, on another backend: import hw3 first")

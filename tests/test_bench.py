@@ -49,7 +49,8 @@ def made_up(quick):
     }
     taken = {
         bench.OURS: [4.0, 1.0, 2.0],
-        bench.KERAS: [8.0, 8.0, 8.0],
+        bench.DISTORTING: [4.0, 4.0, 4.0],
+        bench.FIT_XLA: [8.0, 8.0, 8.0],
         bench.PRODUCT: [0.5, 0.5, 0.5],
     }
     about = {"precision": "mixed_bfloat16", "batch": 256}
@@ -60,7 +61,7 @@ def made_up(quick):
     result["loading"] = {
         "faces": 3000,
         "bytes": 10**6,
-        "seconds": {bench.FIRST: [0.5], bench.AGAIN: [0.01], bench.SPLIT: [5.0]},
+        "seconds": {bench.RAW: [0.1], bench.FIRST: [0.5], bench.LOOP: [5.0]},
     }
     return result
 
@@ -80,13 +81,18 @@ def test_quick_run_measures_every_way_and_keeps_every_repetition(quick):
     assert quick["backend"] == keras.backend.backend() in quick["versions"]
     assert [row["way"] for row in quick["steps"]] == list(bench.WAYS)
     for row in quick["steps"]:
-        if row["way"] == bench.TORCH and find_spec("torch") is None:
+        if row["way"] in (bench.TORCH, bench.COMPILED) and find_spec("torch") is None:
             assert "torch" in row["skipped"]
+        elif row["way"] == bench.FIT and quick["backend"] == "jax":
+            assert "each operation alone" in row["skipped"]
         else:
             assert len(row["seconds"]) == bench.QUICK["repeats"]
             assert min(row["seconds"]) > 0
-    assert list(quick["loading"]["seconds"]) == [bench.FIRST, bench.AGAIN, bench.SPLIT]
-    assert all(len(v) == bench.QUICK["repeats"] for v in quick["loading"]["seconds"].values())
+    assert list(quick["loading"]["seconds"]) == list(bench.READERS)
+    repeats = {way: len(seconds) for way, seconds in quick["loading"]["seconds"].items()}
+    assert repeats.pop(bench.LOOP) == 1
+    assert set(repeats.values()) == {bench.QUICK["repeats"]}
+    assert list(bench.loading_table(quick)["n"]) == [*repeats.values(), 1]
     assert json.loads(json.dumps(quick))["steps"] == quick["steps"]
 
 
@@ -114,7 +120,7 @@ def test_a_run_that_is_cut_off_keeps_the_groups_that_it_finished(tmp_path, monke
     (kept,) = bench.recorded_results()
     assert [row["batch"] for row in kept["steps"]] == [4]
     assert len(bench.table(kept)) == 1
-    assert len(bench.loading_table(kept)) == 3
+    assert len(bench.loading_table(kept)) == 5
 
 
 def test_measuring_needs_no_library_for_figures():
@@ -163,13 +169,13 @@ def test_table_compares_medians_and_ranges(made_up):
     rows = rows.set_index("way")
     columns = ["images/s", "min", "max", "n", "ours is", "first call (s)"]
     assert list(rows.loc[bench.OURS, columns]) == [2000, 1000, 4000, 3, "", 8]
-    assert list(rows.loc[bench.KERAS, ["ours is", "times"]]) == ["faster", 4]
+    assert list(rows.loc[bench.FIT_XLA, ["ours is", "times"]]) == ["faster", 4]
     assert list(rows.loc[bench.PRODUCT, ["ours is", "times"]]) == ["slower", 4]
     assert bench.TORCH not in rows.index
 
 
 def test_ways_whose_ranges_overlap_are_not_distinguishable(made_up):
-    keras = next(step for step in made_up["steps"] if step["way"] == bench.KERAS)
+    keras = next(step for step in made_up["steps"] if step["way"] == bench.FIT_XLA)
     for seconds, expected in (
         ([8.0, 8.0, 3.9], "not distinguishable"),  # 1,026 images/s: ours has 1,000 to 4,000
         ([8.0, 8.0, 4.1], "faster"),
@@ -177,7 +183,7 @@ def test_ways_whose_ranges_overlap_are_not_distinguishable(made_up):
         ([0.9, 0.5, 0.5], "slower"),
     ):
         keras["seconds"] = seconds
-        row = bench.table(made_up).set_index("way").loc[bench.KERAS]
+        row = bench.table(made_up).set_index("way").loc[bench.FIT_XLA]
         assert row["ours is"] == expected
         assert np.isnan(row["times"]) == (expected == "not distinguishable")
         if expected != "not distinguishable":
@@ -244,7 +250,7 @@ def test_the_network_in_torch_is_the_cnn():
     assert network(torch.zeros(2, 1, 48, 48)).shape == (2, N_CLASSES)
 
 
-@pytest.mark.parametrize("way", [bench.OURS, bench.KERAS])
+@pytest.mark.parametrize("way", [bench.OURS, bench.DISTORTING, bench.FIT_XLA])
 def test_a_repetition_fits_all_images_once_in_batches_of_the_same_size(way, few, monkeypatch):
     seen = []
 
@@ -270,7 +276,7 @@ def test_only_ours_uses_the_fused_normalization(few, monkeypatch):
             if "norm" in x.name
         }
 
-    for way in (bench.OURS, bench.KERAS):
+    for way in (bench.OURS, bench.FIT_XLA):
         bench.WAYS[way](few.images[:8], few.labels[:8], 4, "float32")()
     assert used == [{models.BatchNormalization}, {keras.layers.BatchNormalization}]
 
@@ -279,28 +285,71 @@ def test_only_ours_uses_the_fused_normalization(few, monkeypatch):
 def test_the_loop_in_torch_takes_a_step_for_each_batch(few, monkeypatch):
     import torch
 
-    learn = bench.torch_loop(few.images[:8], few.labels[:8], 4, "float32")
     steps, step = [], torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: steps.append(step(self)))
-    learn()
+    learn = bench.torch_loop(few.images[:8], few.labels[:8], 4, "float32")
+    assert isinstance(learn(), float)
     assert len(steps) == 2
+    assert learn.threads == torch.get_num_threads()
 
 
-def test_both_ways_of_loading_read_the_same(tmp_path, few):
+@needs_torch
+def test_torch_learns_in_channels_last_from_bytes_and_in_the_precision_asked_for(few, monkeypatch):
+    import torch
+
+    seen, network = [], bench.torch_network()
+    convolution = network[6]  # behind the first one, whose input has one channel
+    assert isinstance(convolution, torch.nn.Conv2d)
+    convolution.register_forward_hook(lambda layer, x, y: seen.append((x[0], layer.weight, y)))
+    monkeypatch.setattr(bench, "torch_network", lambda: network)
+    for precision, dtype in (("float32", torch.float32), ("mixed_bfloat16", torch.bfloat16)):
+        bench.torch_loop(few.images[:4], few.labels[:4], 4, precision)()
+        faces, weights, maps = seen.pop()
+        assert maps.dtype == dtype, precision
+        for tensor in (faces, weights, maps):
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("way", [bench.OURS, bench.DISTORTING])
+def test_one_of_our_two_steps_distorts(way, few, monkeypatch):
+    given, trainer = [], bench.train.trainer
+
+    def spy(network, images, recipe, steps):
+        given.append(recipe)
+        return trainer(network, images, recipe, steps)
+
+    monkeypatch.setattr(bench.train, "trainer", spy)
+    bench.WAYS[way](few.images[:4], few.labels[:4], 4, "float32")
+    distorts = {name: getattr(given[0], name) for name in recipes.WITHOUT["cnn"]["distortion"]}
+    assert any(distorts.values()) == (way == bench.DISTORTING)
+
+
+@pytest.mark.parametrize(("way", "xla"), [(bench.FIT, False), (bench.FIT_XLA, True)])
+def test_keras_fits_with_and_without_xla(way, xla, few, monkeypatch):
+    monkeypatch.setattr(bench.train, "JIT", False)  # under JAX there is no other way
+    compiled = []
+    monkeypatch.setattr(keras.Model, "compile", lambda *_, **given: compiled.append(given))
+    bench.WAYS[way](few.images[:4], few.labels[:4], 4, "float32")
+    assert [given["jit_compile"] for given in compiled] == [xla]
+
+
+@pytest.mark.parametrize("way", [bench.FIRST, bench.PANDAS, bench.LOOP])
+def test_all_ways_of_loading_read_the_same(way, tmp_path, few):
     path = tmp_path / "train.csv"
     lines = [
         f"{label},{' '.join(map(str, image.ravel()))}"
         for label, image in zip(few.labels[:5], few.images[:5], strict=True)
     ]
     path.write_text("\n".join(["label,feature", *lines]))
-    found = faces.load(path)
-    for images, labels in (bench.split_load(path), (found.images, found.labels)):
-        np.testing.assert_array_equal(images, few.images[:5])
-        np.testing.assert_array_equal(labels, few.labels[:5])
+    images, labels = bench.READERS[way](path)
+    np.testing.assert_array_equal(images, few.images[:5])
+    np.testing.assert_array_equal(labels, few.labels[:5])
+    assert (images.dtype == np.uint8) == (way != bench.LOOP)
 
 
 def test_a_reader_that_reads_something_else_is_caught(monkeypatch):
-    monkeypatch.setattr(bench, "split_load", lambda path: (np.zeros((20, 48, 48)), np.zeros(20)))
+    wrong = lambda path: (np.zeros((20, 48, 48)), np.zeros(20))  # noqa: E731
+    monkeypatch.setitem(bench.READERS, bench.PANDAS, wrong)
     with pytest.raises(RuntimeError, match="the faces read are not those written"):
         bench.measure_loading(20, 2)
 
@@ -353,7 +402,11 @@ def test_trainings_are_summed_up_by_medians_over_seeds():
 def test_the_figure_shows_medians_and_ranges(made_up):
     figure = bench.figure(made_up)
     (training,) = figure.axes
-    assert [bar.get_height() for bar in training.patches if bar.get_height() > 0][:2] == [2000, 500]
+    assert [bar.get_height() for bar in training.patches if bar.get_height() > 0][:3] == [
+        2000,
+        1000,
+        500,
+    ]
     assert sorted(training.lines[0].get_ydata()) == [1000, 4000]
     assert [label.get_text() for label in training.get_xticklabels()] == ["256\nbfloat16"]
     assert "NVIDIA H200" in figure.get_supxlabel()

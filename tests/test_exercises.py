@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from beyond import bench, claims
-from hw3 import faces, metrics
+from hw3 import faces, metrics, runs, weights
 from hw3.disk import ROOT
+from hw3.sources import drawn
 from press import chapters
 
 
@@ -43,12 +44,15 @@ def run(chapter, ids, old="", new=""):
     """Return the names that cells of a chapter leave, with a text in them changed."""
     names = {"PROFILE": "quick", "DATA": None, "FRESH": False}
     sources = {cell.id: cell.source for cell in cells(chapter)}
+    if chapter == "try":  # whose networks come from a training that plays no part here
+        small = {name: weights.load_small(name == "drawn")[0] for name in ("drawn", "recorded")}
+        names |= {"networks": small, "recorded_drawn": runs.recorded("drawn-cnn")[0]}
     for name in ids.split():
         exec(sources[name].replace(old, new) if old else sources[name], names)
     return SimpleNamespace(**names)
 
 
-WITHOUT = ("index", "try", "references")
+WITHOUT = ("index", "references")
 
 
 @pytest.mark.parametrize("chapter", [n for n in chapters.ORDER if n not in WITHOUT])
@@ -242,6 +246,29 @@ def higher_goal(before, after):
     assert np.abs(np.array(ends) - 0.69).max() < 0.01, "just about its goal"
 
 
+def says(names):
+    """Return what the network says at each step of a fading expression, from full to none."""
+    return [faces.EMOTIONS[p.argmax()] for p in names.shares]
+
+
+def smaller_expression(before, after):
+    assert np.allclose(before.steps * 7, range(7, -1, -1))
+    assert says(before) == ["Fear"] * 7 + ["Neutral"], "one seventh is enough"
+    assert says(after) == ["Angry"] * 5 + ["Neutral"] * 3, "more than two sevenths"
+    units = [drawn.EXPRESSIONS[names.full] for names in (before, after)]
+    assert list(map(len, units)) == [7, 4]
+
+
+def photographs(before, after):
+    assert "Fear" not in says(after)
+    assert (says(after)[0], says(after)[-1]) == ("Surprise", "Neutral")
+    surprise, fear = (drawn.EXPRESSIONS[faces.EMOTIONS.index(n)] for n in ("Surprise", "Fear"))
+    assert len(surprise) == 4
+    assert set(surprise) < set(fear)
+    (run,) = runs.recorded(runs.SHOWN_CNN)[:1]
+    assert run.data == "FER2013", "never saw a drawing"
+
+
 # chapter, number of the exercise, the cells that matter, what its solution says
 CASES = [
     ("cnn", 1, "setup overfit-values", mild),
@@ -266,6 +293,8 @@ CASES = [
     ("inside", 2, "setup answer-values", fewer_pairs),
     ("speed", 1, "setup fast", compiling),
     ("speed", 2, "setup trainings", higher_goal),
+    ("try", 1, "setup fading", smaller_expression),
+    ("try", 2, "setup fading", photographs),
 ]
 
 

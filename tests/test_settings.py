@@ -365,3 +365,17 @@ def test_make_takes_variables_from_its_command_line_alone(tmp_path):
     asked += ["PROFILE=smoke"]
     told = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
     assert '"smoke"' in told.stdout
+
+
+def test_tensorflow_prints_no_notes_on_its_tracing_into_a_notebook():
+    """Where Python is interactive, as a kernel is, TensorFlow's logger writes to stdout."""
+    traces = (
+        "from hw3.backend import keras, ops\n"
+        "f = lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])\n"
+        "for n in range(6): f().predict(ops.zeros((n + 1, 2)), verbose=0)\n"
+        "print('traced')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-ic", traces], capture_output=True, text=True, check=True, input=""
+    )
+    assert done.stdout.strip() == "traced"
