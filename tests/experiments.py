@@ -16,7 +16,8 @@ from time import perf_counter
 import numpy as np
 
 from beyond import ablation
-from hw3 import faces, recipes, runs, weights
+from hw3 import faces, recipes, runs
+from hw3.__main__ import keep_weights
 from hw3.commands import CHANGES, DATA
 from hw3.disk import ROOT, write_atomically
 
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         found, data = runs.recorded(f"next-{taken}-cnn"), faces.find(options.data)
         best = max(found, key=lambda run: np.divide(*run.hits()), default=None)
         if best and runs.run_folder("cnn", data, best.recipe).exists():
-            weights.keep(best, data)
+            keep_weights(best, data)
     # 4. The original's CNN twice more, once in 32 bits.
     twice = [("original-cnn", 1, "dtype=mixed_bfloat16"), ("original-cnn", 2)]
     train(twice, 200, ends, options)
