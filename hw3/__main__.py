@@ -178,11 +178,27 @@ def record(options) -> None:
         known = runs.recorded(options.name)
         alike = [r for r in known if replace(r.recipe, seed=first) == wanted[0]]
         if options.name in (runs.SHOWN_CNN, runs.DRAWN_CNN) and alike[0].recipe == recipe:
-            weights.keep(run, data)
+            keep_weights(run, data)
     for run in known:
         if replace(run.recipe, seed=first) != wanted[0]:
             place = folder.with_name(runs.slug(run)).relative_to(ROOT)
             print(f"{place} comes from another recipe: remove it, or record this seed too")
+
+
+def keep_weights(run: runs.Run, data: faces.Faces) -> None:
+    """Record a CNN's weights in one byte each, and print what that costs on faces kept from it."""
+    from hw3 import train
+
+    part = "held-out" if run.recipe.public else "PublicTest"
+    model, (rows, labels, _) = weights.load_model("cnn", data, run.recipe), run.predictions[part]
+    about = {"label": run.label(), "architecture": run.recipe.architecture}
+    about |= {"part": part, "n": len(rows)}
+    for name, network in (("hits", model), ("hits in one byte", weights.rounded(model))):
+        predicted = train.predict(network, data.images[rows]).argmax(1)
+        about[name] = int((predicted == labels).sum())
+    weights.save_small(model, about, run.recipe.name)
+    hits = f"{about['hits']:,} of {len(rows):,} right, in one byte {about['hits in one byte']:,}"
+    print(f"weights of seed {run.recipe.seed}: {part} {hits}")
 
 
 def results(options) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hw3.disk import write_atomically
 from hw3.recipes import Recipe
-from hw3.runs import DRAWN, DRAWN_CNN, RECORDED, SHOWN_CNN, Run, load, run_folder
+from hw3.runs import DRAWN, DRAWN_CNN, RECORDED, SHOWN_CNN, load, run_folder
 
 SMALL, SMALL_DRAWN = RECORDED / "cnn.npz", DRAWN / "cnn.npz"
 
@@ -43,23 +43,6 @@ def rounded(model):
     return small
 
 
-def keep(run: Run, faces) -> None:
-    """Record a CNN's weights in one byte each, and print what that costs on faces kept from it."""
-    from hw3 import train
-
-    part = "held-out" if run.recipe.public else "PublicTest"
-    rows, labels, _ = run.predictions[part]
-    model = load_model("cnn", faces, run.recipe)
-    about = {"label": run.label(), "architecture": run.recipe.architecture}
-    about |= {"part": part, "n": len(rows)}
-    for name, network in (("hits", model), ("hits in one byte", rounded(model))):
-        predicted = train.predict(network, faces.images[rows]).argmax(1)
-        about[name] = int((predicted == labels).sum())
-    save_small(model, about, run.recipe.name)
-    hits = f"{about['hits']:,} of {len(rows):,} right, in one byte {about['hits in one byte']:,}"
-    print(f"weights of seed {run.recipe.seed}: {part} {hits}")
-
-
 def save_small(model, about: dict, recipe: str = "modern") -> None:
     """Write a model's kernels as `one_byte`, its vectors as float32 and about, which is JSON."""
     arrays = {"about": np.array(json.dumps(about))}
@@ -74,7 +57,10 @@ def save_small(model, about: dict, recipe: str = "modern") -> None:
 
 
 def load_small(drawn=False):
-    """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`."""
+    """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`.
+
+    drawn: that of the drawn faces, here and below.
+    """
     about, saved = _small(drawn)
     model, arrays = _build("cnn", about["architecture"]), []
     for i in range(len(model.get_weights())):

@@ -48,7 +48,7 @@ class Place:
             self.now += 60
             path = self.folder / "bench" / "1-gpu-made-up-jax.json"
             path.parent.mkdir()
-            path.write_text('{"steps": [{"batch": 2048}]}')
+            path.write_text('{"steps": [{"way": "PyTorch, compiled"}]}')
             return
         module, name, *options = command[2:]
         assert (module, name) == ("hw3", "record")
@@ -155,7 +155,7 @@ def test_nothing_is_started_that_would_not_end_in_time(place, capsys):
     assert names(place) == []
     go(301, 1)  # of which 60 and 100 are taken, 140 needed
     assert place.started == [
-        ("bench", 301.0),
+        ("bench", 120.0),
         ("with-ema-cnn-seed5", 241.0),
         ("with-mixup-cnn-seed5", 141.0),
     ]
