@@ -57,10 +57,7 @@ def save_small(model, about: dict, recipe: str = "modern") -> None:
 
 
 def load_small(drawn=False):
-    """Return the recorded CNN (a Keras model) and what is said about it. Raises as `runs.load`.
-
-    drawn: that of the drawn faces, here and below.
-    """
+    """Return the CNN recorded of FER2013 or drawn faces, and its about. Raises as `runs.load`."""
     about, saved = _small(drawn)
     model, arrays = _build("cnn", about["architecture"]), []
     for i in range(len(model.get_weights())):
