@@ -6,11 +6,10 @@ Counts (7, 7) have the true emotion in rows, the predicted one in columns, in EM
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn import metrics as sk
 
 from hw3.sources.fer2013 import EMOTIONS, N_CLASSES
 
@@ -64,6 +63,8 @@ class Interval:
 
 def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
     """Return hits / n in its Wilson score interval (1927); ValueError unless 0 <= hits <= n > 0."""
+    from scipy import stats  # it and scikit-learn take a second, and most commands need neither
+
     ends = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
     return Interval(hits / n, ends.low, ends.high, int(n))
 
@@ -83,7 +84,7 @@ def difference(labels, first, second, level: float = 0.95) -> Interval:
     only_first, only_second = (a & ~b).sum() + 0.5, (b & ~a).sum() + 0.5
     middle = (only_first - only_second) / n
     variance = (only_first + only_second) / n - middle**2
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance) / np.sqrt(n)
+    half = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance) / np.sqrt(n)
     value = a.mean() - b.mean() if n > 2 else np.nan
     return Interval(value, max(middle - half, -1.0), min(middle + half, 1.0), signed=True)
 
@@ -98,7 +99,8 @@ def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.9
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return the (7, 7) counts, rows true, columns predicted."""
-    return sk.confusion_matrix(labels, predicted, labels=range(N_CLASSES))
+    codes = N_CLASSES * np.asarray(labels, int) + predicted
+    return np.bincount(codes, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
@@ -116,6 +118,8 @@ def cells(counts: np.ndarray) -> pd.DataFrame:
 
 def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Return precision, recall with its Wilson interval, F1 and n of each emotion, in [0, 1]."""
+    from sklearn import metrics as sk
+
     options = {"labels": range(N_CLASSES), "zero_division": np.nan}
     precision, recall, f1, n = sk.precision_recall_fscore_support(labels, predicted, **options)
     diagonal = cells(confusion(labels, predicted)).iloc[:: N_CLASSES + 1]

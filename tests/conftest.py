@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -15,19 +16,25 @@ from hw3.disk import ROOT, locked
 from hw3.faces import Faces
 
 # The files that take longest, first: the others fill the other worker meanwhile.
-FIRST = ("test_train.py", "test_book.py", "test_every_page.py", "test_page.py")
-# The files whose tests touch Keras: on another backend than TensorFlow only they run. What the
-# others look at, files, figures, pages and recorded numbers, no backend computes.
-KERAS = "bench cli complexity inside machine models runs settings train try"
-KERAS = {f"test_{name}.py" for name in KERAS.split()}
+FIRST = "train settings machine cli bench book every_page page"
+FIRST = [f"test_{name}.py" for name in FIRST.split()]
+
+
+def pytest_configure(config):
+    """On JAX, let all processes of the tests share what one of them has compiled."""
+    if os.environ["KERAS_BACKEND"] == "jax" and "PYTEST_XDIST_WORKER" not in os.environ:
+        compiled = tempfile.TemporaryDirectory(prefix="hw3-jax-")
+        config.add_cleanup(compiled.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what looks at the smoke book, which `make test-book` runs, take what touches Keras where
-    that is not on TensorFlow, and start with what takes longest.
+    """Mark what looks at the smoke book, which `make test-book` runs, take what is marked keras
+    where that is not on TensorFlow, and start with what takes longest.
     """
     if os.environ["KERAS_BACKEND"] != "tensorflow":
-        items[:] = [item for item in items if item.path.name in KERAS]
+        items[:] = [item for item in items if item.get_closest_marker("keras")]
     for item in items:
         if "built" in item.fixturenames:
             item.add_marker("book")

@@ -19,6 +19,7 @@ from hw3 import faces, models, recipes, runs
 from hw3.disk import ROOT, build_dir
 from hw3.metrics import N_CLASSES
 
+pytestmark = pytest.mark.keras
 needs_torch = pytest.mark.skipif(
     find_spec("torch") is None,
     reason="PyTorch is not a dependency: only the benchmark compares with it",

@@ -27,6 +27,7 @@ from conftest import CAN_ISOLATE, make
 from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
+from tasks import late, sad
 from test_cli import write_train
 
 from hw3 import disk, figures, recipes
@@ -230,15 +231,6 @@ def test_figures_with_alternative_text_pass(tmp_path):
     assert ["image/png" in out.data for out in outputs] == [True, False]
 
 
-def sad():
-    raise build.BuildError("hw3: the kettle is empty")
-
-
-def late(path):
-    time.sleep(0.5)
-    path.mkdir()
-
-
 def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
     def broken():
         with build.workers(2) as pool:
@@ -387,6 +379,8 @@ def keys_of(tmp_path, monkeypatch):
     for part in ("hw3", "beyond", "press", "results", "book"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "requirements.txt", tmp_path / "requirements.txt")
+    for numbers in (tmp_path / "results").rglob("*.npz"):
+        numbers.write_bytes(b"numbers")  # megabytes would be read for each key
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
 
     def keys():
@@ -419,13 +413,14 @@ def test_chapter_runs_again_where_what_it_left_beside_its_result_is_gone(tmp_pat
     monkeypatch.setattr(
         build, "workers", lambda count: contextlib.nullcontext(ThreadPoolExecutor(1))
     )
-    build.run_chapters("smoke", None, False)
+    few = str(write_train(tmp_path / "train.csv"))
+    build.run_chapters("smoke", few, False)
     assert ran == ["try"]
     (tmp_path / "_build" / "demo").mkdir()
     for i, name in enumerate(build.BESIDE["try"], 1):
         assert ran == ["try"] * i
         (tmp_path / "_build" / "demo" / name).touch()
-        build.run_chapters("smoke", None, False)
+        build.run_chapters("smoke", few, False)
     assert ran == ["try"] * len(build.BESIDE["try"])
 
 
@@ -571,12 +566,13 @@ def running(monkeypatch):
     return ran
 
 
-def test_one_chapter_runs_alone_and_the_others_stay_as_they_are(running, capsys):
-    assert build.build("smoke", chapter="confusion") == len(build.RUNNING_ORDER)
+def test_one_chapter_runs_alone_and_the_others_stay_as_they_are(running, tmp_path, capsys):
+    few = str(write_train(tmp_path / "train.csv"))
+    assert build.build("smoke", few, chapter="confusion") == len(build.RUNNING_ORDER)
     assert running == list(build.RUNNING_ORDER), "those that never ran run, too: it has links"
     running.clear()
     capsys.readouterr()
-    build.build("smoke", chapter="confusion")
+    build.build("smoke", few, chapter="confusion")
     assert running == ["confusion"]
     said = capsys.readouterr().out
     others = ", ".join(name for name in build.RUNNING_ORDER if name != "confusion")
@@ -587,7 +583,8 @@ def test_one_chapter_runs_alone_and_the_others_stay_as_they_are(running, capsys)
 def test_changes_of_recipes_reach_own_trainings_and_the_keys_of_chapters_with_some(
     running, tmp_path, monkeypatch
 ):
-    build.build("smoke", changes=["epochs=5", "loss=clipped"])
+    few = str(write_train(tmp_path / "train.csv"))
+    build.build("smoke", few, changes=["epochs=5", "loss=clipped"])
     assert os.environ.pop("HW3_SET") == "epochs=5 loss=clipped"
     monkeypatch.undo()
     keys = keys_of(tmp_path, monkeypatch)
@@ -759,21 +756,11 @@ def test_the_book_was_built_by_an_ordinary_user_without_any_network(built):
 def test_one_core_is_enough(tmp_path):
     code = "import os, sys; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); "
     code += "from hw3.__main__ import main; main()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "train",
-        "dnn",
-        "--profile",
-        "smoke",
-        "--set",
-        "epochs=1",
-    ]
-    assert (
-        "held-out: accuracy"
-        in subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    )
+    tiny = ["--set", "epochs=1", "--set", "architecture=residual"]
+    tiny += ["--data", write_train(tmp_path / "train.csv")]
+    command = [sys.executable, "-c", code, "train", "dnn", "--profile", "smoke", *tiny]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "held-out: accuracy" in done.stdout
 
 
 def test_the_build_needs_less_than_3_gb(built):

@@ -211,6 +211,7 @@ def test_evaluate_and_predict_need_a_trained_network(tmp_path, capsys):
     assert not (tmp_path / "r.csv").exists()
 
 
+@pytest.mark.keras
 def test_train_evaluate_predict(tmp_path, capsys):
     path = write_train(tmp_path / "train.csv")
     options = ["--data", str(path), "--profile", "smoke"]
@@ -285,6 +286,7 @@ def test_own_networks_predict_by_the_views_of_their_recipe(tmp_path, monkeypatch
     assert seen == [2, 1]
 
 
+@pytest.mark.keras
 def test_predict_prints_the_probabilities_of_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     weights.save_small(models.cnn(), {"label": "untrained", "architecture": "original"})
@@ -452,6 +454,7 @@ def test_only_the_whole_of_fer2013_is_recorded(tmp_path, capsys):
             assert "without the tests is not recorded" in fails(capsys, *command, *change)
 
 
+@pytest.mark.keras
 def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monkeypatch, capsys):
     """Seed 1 is worse on PublicTest than seed 0, seed 2 is broken off, seed 3 is better, and seed 5
     has an earlier recipe.
@@ -514,6 +517,7 @@ def test_what_was_recorded_stays_where_a_later_seed_is_broken_off(tmp_path, monk
         )
 
 
+@pytest.mark.keras
 def test_the_network_of_the_drawn_faces_is_recorded_apart_and_needs_no_data(
     tmp_path, monkeypatch, capsys
 ):
@@ -634,21 +638,25 @@ def alone(*arguments, code="from hw3.__main__ import main; main()", **variables)
     return subprocess.Popen(command, env=env, cwd=ROOT, text=True, **pipes)
 
 
-TINY = ("dnn", "--profile", "smoke", "--set", "epochs=2")
+# fewer layers are sooner traced
+TINY = ("dnn", "--profile", "smoke", "--set", "architecture=residual", "--set")
 
 
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "tensorflow", reason="of TensorFlow's own notes")
 def test_commands_say_nothing_of_how_tensorflow_starts_but_what_else_it_says(tmp_path):
     data = "--data", write_train(tmp_path / "train.csv")
-    Image.new("L", (48, 48), 100).save(tmp_path / "face.png")
+    face = tmp_path / "face.png"
+    Image.new("L", (48, 48), 100).save(face)
     for arguments in (
-        ("train", *TINY, *data),
-        ("evaluate", *TINY, *data),
-        ("predict", tmp_path / "face.png"),
+        ("train", *TINY, "epochs=2", *data),
+        ("evaluate", *TINY, "epochs=2", *data),
+        ("predict", face),
     ):
         command = alone(*arguments)
-        _, err = command.communicate()
+        out, err = command.communicate()
         assert (command.returncode, err) == (0, "")
+    assert len(out.splitlines()) == 2
+    assert f"{face}: " in out
     died = "import os; os.write(2, b'F0000 no AVX\\nI0000 hello\\n'); os.abort()"
     (tmp_path / "tensorflow.py").write_text(died)
     load = "import sys; sys.path.insert(0, sys.argv[1]); from hw3 import train"
@@ -662,23 +670,30 @@ STEADY = "from hw3 import train; train.SAVE_EVERY = 0; from hw3.__main__ import 
 STEADY += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
 
 
-@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
-def test_a_training_that_is_interrupted_says_what_is_kept_and_goes_on_from_there(tmp_path, fresh):
-    training = "train", *TINY[:3], "--set", "epochs=1000", "--data", write_train(tmp_path / "t.csv")
-    command = alone(*training, *fresh, code=STEADY)
-    while not command.stdout.readline().startswith("epoch 3 of 1000, held-out accuracy "):
-        assert command.poll() is None
-    command.send_signal(signal.SIGINT)
-    *notes, line = command.communicate()[1].splitlines()
-    assert not notes or os.environ["KERAS_BACKEND"] == "jax", "Keras loads TensorFlow late there"
-    again = " without --fresh (FRESH=yes)" if fresh else ""
+@pytest.mark.keras
+def test_a_training_that_is_interrupted_says_what_is_kept_and_goes_on_from_there(
+    tmp_path, capsys, monkeypatch
+):
+    from hw3 import train
+
+    training = "train", *TINY, "epochs=1000", "--data", write_train(tmp_path / "t.csv")
     kept = r"hw3: interrupted; kept: finished chapters and trainings, dnn-smoke up to epoch (\d+); "
-    epoch = int(re.fullmatch(kept + re.escape(f"start it again{again} to go on"), line)[1])
-    assert epoch >= 2, "it may have been told while it saved the third"
-    command = alone(*training, code=STEADY)
-    assert command.stdout.readline() == f"epoch {epoch} of 1000, dnn\n"
-    command.kill()
-    command.communicate()
+    epoch = 0
+    for fresh, again in ((["--fresh"], " without --fresh (FRESH=yes)"), ([], "")):
+        command = alone(*training, *fresh, code=STEADY)
+        assert command.stdout.readline() == f"epoch {epoch} of 1000, dnn\n"
+        third = f"epoch {epoch + 3} of 1000, held-out accuracy "
+        while not command.stdout.readline().startswith(third):
+            assert command.poll() is None
+        command.send_signal(signal.SIGINT)
+        *notes, line = command.communicate()[1].splitlines()
+        assert not notes or os.environ["KERAS_BACKEND"] == "jax", "Keras loads TensorFlow late"
+        told = re.fullmatch(kept + re.escape(f"start it again{again} to go on"), line)
+        assert int(told[1]) >= epoch + 2, "it may have been told while it saved the third"
+        epoch = int(told[1])
+    monkeypatch.setattr(train, "score", Mock(side_effect=KeyboardInterrupt))  # at an epoch's end
+    assert fails(capsys, *training) == line
+    assert capsys.readouterr().out == f"epoch {epoch} of 1000, dnn\n"
 
 
 def test_an_interrupted_build_names_only_trainings_of_its_own(tmp_path, capsys, monkeypatch):

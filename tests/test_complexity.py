@@ -44,6 +44,7 @@ def test_layer_b_takes_what_layer_a_gives():
     assert (B["n"], B["c_in"]) == (complexity.convolution_cost(**A).size, A["c_out"])
 
 
+@pytest.mark.keras
 def test_keras_counts_the_same_parameters_and_shapes():
     model = keras.Sequential(
         [keras.Input((8, 8, 5)), *(keras.layers.Conv2D(v["c_out"], v["k"], v["s"]) for v in (A, B))]
@@ -68,6 +69,7 @@ def test_the_original_slipped_once_in_the_output_of_a():
     assert slips == [("A", "output", (3, 3, 6))]
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize(("n", "k", "p", "s"), GEOMETRIES)
 @pytest.mark.parametrize(("c_in", "c_out"), [(1, 1), (3, 2)])
 def test_counting_finds_what_the_formula_says_and_keras_the_same_result(n, k, p, s, c_in, c_out):
@@ -145,6 +147,7 @@ def test_shapes_that_do_not_belong_together_are_refused(image, kernels, message)
         complexity.counting_convolution(np.ones(image), np.ones(kernels))
 
 
+@pytest.mark.keras
 def test_the_table_holds_for_every_convolution_of_the_cnn():
     cnn = models.cnn()
     table = complexity.layer_table(cnn).set_index("layer")
@@ -191,6 +194,7 @@ def test_every_profile_has_its_sizes():
     assert set(complexity.SIZES) == set(recipes.PROFILES)
 
 
+@pytest.mark.keras
 def test_every_size_is_measured_and_drawn(monkeypatch):
     monkeypatch.setitem(complexity.SIZES, "tiny", ((4, 6, 8), 2))
     times = complexity.measure("tiny")

@@ -22,6 +22,7 @@ def network(*parts, side=48):
     return keras.Sequential([keras.Input((side, side, 1)), *parts])
 
 
+@pytest.mark.keras
 def test_gradient_of_a_linear_network_is_its_weights():
     model = network(layers.Flatten(), layers.Dense(3, use_bias=False, name="logits"), side=2)
     weights = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -36,6 +37,7 @@ def test_gradient_of_a_linear_network_is_its_weights():
     np.testing.assert_allclose(by_more, [[0, 2, 0]])
 
 
+@pytest.mark.keras
 def test_attention_of_one_convolution():
     # The maps are x and 2x. The logits: the mean of the first; minus the mean of the second; half
     # the first.
@@ -87,6 +89,7 @@ def mouth_reader():
     return model
 
 
+@pytest.mark.keras
 def test_only_covering_the_mouth_matters_to_a_reader_of_mouths():
     image = np.zeros((2, 48, 48), np.uint8)
     image[0, 36:40] = 200
@@ -160,6 +163,7 @@ def test_the_total_of_differences_is_as_wide_as_their_squares_say():
     assert f"{found:cell}" == "+10.0 [-2.5, 51.2]"
 
 
+@pytest.mark.keras
 def test_exciting_input_looks_like_the_filter():
     kernel = np.ones((5, 5, 1, 2), np.float32)
     kernel[:, 3:, :, 0] = kernel[:, :2, :, 1] = -1
@@ -194,6 +198,7 @@ def test_space_of_two_groups():
         assert np.linalg.norm(groups[0] - groups[1]) > points[:15].std()
 
 
+@pytest.mark.keras
 def test_a_look_holds_all_that_the_page_shows():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(7), 3).astype(np.uint8)
@@ -213,6 +218,7 @@ def test_a_look_holds_all_that_the_page_shows():
     assert {"Sad", "Neutral"} in [set(p.split("/")) for p in table[table["claimed"]]["pair"]]
 
 
+@pytest.mark.keras
 def test_the_cnn_has_the_layers_that_are_asked():
     model = models.cnn()
     assert inside.part(model, inside.LAST_MAPS).layers[-1].output.shape[1:] == (12, 12, 256)
@@ -293,6 +299,7 @@ def test_recording_writes_the_look_and_whose_it_is(tmp_path, monkeypatch, few):
     assert found["labels"].tolist() == few.only("PrivateTest").labels.tolist()
 
 
+@pytest.mark.keras
 def test_fer2013_gives_the_recorded_predictions():
     if "HW3_TEST_FER2013" not in os.environ:
         pytest.skip("HW3_TEST_FER2013 names no folder with FER2013")

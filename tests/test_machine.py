@@ -291,12 +291,9 @@ def predict(face, *switches, **settings):
     return run(*command, cwd=face.parent, check=False, **settings)
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [(), ("-OO", "-W", "error", "-X", "dev"), ("-O",)],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("switches", [("-OO", "-W", "error", "-X", "dev"), ("-O",)], ids=" ".join)
 def test_the_answer_is_printed_whatever_python_is_told(face, switches):
+    """In test_cli.py it is told nothing."""
     done = predict(face, *switches)
     assert "Traceback" not in done.stderr
     assert done.returncode == 0

@@ -7,6 +7,8 @@ import pytest
 from hw3 import models, original
 from hw3.recipes import recipe
 
+pytestmark = pytest.mark.keras
+
 
 def trainable(model):
     return sum(int(np.prod(w.shape)) for w in model.trainable_weights)

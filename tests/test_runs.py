@@ -124,6 +124,7 @@ def test_recorded_labels_are_those_of_fer2013(folder):
         )
 
 
+@pytest.mark.keras
 def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
     assert weights.SMALL.stat().st_size < 8e6
     model, about = weights.load_small()
@@ -131,6 +132,7 @@ def test_recorded_weights_are_the_cnns_and_lose_at_most_three_thousandths():
     assert about["hits"] - about["hits in one byte"] <= 0.003 * about["n"]
 
 
+@pytest.mark.keras
 def test_nine_in_ten_drawn_faces_are_read_right_by_the_recorded_weights():
     """They are of the recorded run, on the faces that anyone can draw again."""
     (run,), (model, about) = runs.recorded(runs.DRAWN_CNN), weights.load_small(drawn=True)
@@ -152,6 +154,7 @@ def test_nine_in_ten_drawn_faces_are_read_right_by_the_recorded_weights():
     assert not np.isin(rows, learned).any()
 
 
+@pytest.mark.keras
 def test_one_byte_a_weight_is_off_by_at_most_half_a_step(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "SMALL", tmp_path / "cnn.npz")
     model = models.cnn()
@@ -227,6 +230,7 @@ def test_a_recording_sorts_rows_and_rounds_what_no_page_shows(tmp_path, monkeypa
     )
 
 
+@pytest.mark.keras
 def test_a_page_says_which_runs_it_shows(capsys):
     def run(profile, date):
         recipe = Recipe(profile=profile)

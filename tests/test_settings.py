@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from test_cli import write_train
 
 from hw3 import machine, runs
 from hw3.disk import ROOT
@@ -32,7 +33,7 @@ def environment(home, **variables):
     """Return the environment of a person with a home of their own and these variables."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # Matplotlib's fonts
     own = {"HOME": str(home), "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
-    own |= {"HW3_BUILD": os.environ["HW3_BUILD"]}  # the test's
+    own |= {"HW3_BUILD": os.environ.get("HW3_BUILD", str(home))}  # the test's
     return CLEAN | own | {name: str(value) for name, value in variables.items()}
 
 
@@ -76,6 +77,7 @@ print(model.count_params(), model.layers[5].output.shape, model.outputs[0].dtype
 """
 
 
+@pytest.mark.keras
 def test_networks_are_those_of_the_report_even_where_keras_has_read_its_file_before(hostile_keras):
     env = environment(hostile_keras / "home")
     said = python("-c", ASK, env=env).splitlines()[-2:]
@@ -105,8 +107,10 @@ def test_what_keras_keeps_for_other_work_can_still_be_fetched(tmp_path):
     )
 
 
+@pytest.mark.keras
 def test_a_training_is_the_same_whatever_keras_reads(hostile_keras):
-    tiny = ("--profile", "smoke", "--set", "epochs=2", "--set", "tests=False", "--set", "batch=9")
+    tiny = ("architecture=residual", "epochs=2", "tests=False", "batch=9")
+    tiny = ("--profile", "smoke", *(f"--set={change}" for change in tiny))
     command = ("-m", "hw3", "train", "dnn", *tiny, "--data", hostile_keras / "fer2013.csv")
     hostile = {"KERAS_HOME": hostile_keras / "home/.keras", "KERAS_MAX_EPOCHS": 1}
     trained = {}
@@ -124,8 +128,17 @@ KEY = "from hw3 import machine, recipes, runs; "
 KEY += "print(runs.key('cnn', 'faces', recipes.recipe('cnn', 'smoke'), machine.versions()))"
 
 
+def key(*names):
+    """Return the key of a run where variables of these names are set."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, "0")
+        return runs.key("cnn", "faces", recipe("cnn", "smoke"), machine.versions())
+
+
 def test_the_key_of_a_run_holds_the_variables_that_change_numbers_and_no_others(tmp_path):
-    plain = python("-c", KEY, env=environment(tmp_path))
+    plain = key()
+    assert python("-c", KEY, env=environment(tmp_path)) == plain, "as each process has it"
     idle = ("TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_MEM_FRACTION")
     idle += ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR", "TF_NUM_INTRAOP_THREADS")
     idle += ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "CUDNN_VERSION", "JAX_PLATFORMS")
@@ -133,10 +146,11 @@ def test_the_key_of_a_run_holds_the_variables_that_change_numbers_and_no_others(
     assert python("-c", KEY, env=environment(tmp_path, **dict.fromkeys(idle, 1))) == plain
     numbers = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
     numbers += ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "CUBLAS_WORKSPACE_CONFIG")
-    made = [python("-c", KEY, env=environment(tmp_path, **{name: "0"})) for name in numbers]
+    made = [key(name) for name in numbers]
     assert len({plain, *made}) == 1 + len(numbers)
 
 
+@pytest.mark.keras
 def test_keys_without_such_variables_are_of_versions_alone(monkeypatch):
     for name in [name for name in os.environ if machine.NUMBERS.match(name)]:
         monkeypatch.delenv(name)
@@ -163,17 +177,18 @@ run_chapter(source, target, {"PROFILE": "smoke", "DATA": None}, "key")
 
 
 def outputs(folder, env, *cells):
-    """Run cells as a chapter of the build in an environment; return the last one's outputs."""
+    """Run cells as a chapter of the build in an environment; return the outputs of each."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     nbformat.write(notebook, folder / "tiny.ipynb")
     python("-c", RUN, folder / "tiny.ipynb", folder / "made.ipynb", env=env)
-    return nbformat.read(folder / "made.ipynb", as_version=4).cells[-1].outputs
+    made = nbformat.read(folder / "made.ipynb", as_version=4).cells
+    return [cell.outputs for cell in made[-len(cells) :]]
 
 
-def printed(folder, env, *cells):
-    [output] = outputs(folder, env, *cells)
+def printed(folder, env, cell):
+    [[output]] = outputs(folder, env, cell)
     return output.text.strip()
 
 
@@ -195,11 +210,6 @@ def test_figures_look_the_same_whatever_matplotlibrc_says(tmp_path, how):
     assert python("-c", code, env=env) == LOOK, "even where Matplotlib has read it before"
 
 
-def test_libraries_of_figures_take_no_backend_from_the_environment(tmp_path):
-    env = environment(tmp_path, MPLBACKEND="theirs", PLOTLY_RENDERER="theirs", PANDAS_FUTURE="no")
-    assert printed(tmp_path, env, "import matplotlib, plotly.io, pandas; print(1)") == "1"
-
-
 FIGURE = """
 from hw3 import show
 show.style()
@@ -219,20 +229,47 @@ def profile(tmp_path_factory):
     return home
 
 
-def test_a_chapter_has_the_names_of_python_whatever_the_ipython_profile_imports(profile, tmp_path):
-    code = "print(max.__module__, sum([1, 2]), 'np' in dir())"
-    assert printed(tmp_path, environment(profile), code) == "builtins 3 False"
+@pytest.fixture(scope="module")
+def chapter(profile, tmp_path_factory):
+    """Return the outputs of a chapter's cells, by name, run under that profile, a startup file,
+    names of backends, and a locale of few letters.
+    """
+    folder = tmp_path_factory.mktemp("chapter")
+    cells = {"names": "print(max.__module__, sum([1, 2]), 'np' in dir())"}
+    cells |= {"startup": "print(any([0, 1]))", "figure": FIGURE}
+    cells |= {"libraries": "import matplotlib, plotly.io, pandas; print(1)"}
+    cells |= {"letters": f"print(open({str(write(folder / 'note.txt', '臉'))!r}).read())"}
+    theirs = {"PYTHONSTARTUP": write(folder / "start.py", "any = all")}
+    theirs |= {"MPLBACKEND": "theirs", "PLOTLY_RENDERER": "theirs", "PANDAS_FUTURE": "no"}
+    theirs |= {"PYTHONUTF8": 0, "LC_ALL": "C", "PYTHONCOERCECLOCALE": 0}
+    ran = outputs(folder, environment(profile, **theirs), *cells.values())
+    return dict(zip(cells, ran, strict=True))
 
 
-def test_no_startup_file_of_python_runs_before_a_chapter(tmp_path):
-    env = environment(tmp_path, PYTHONSTARTUP=write(tmp_path / "start.py", "any = all"))
-    assert printed(tmp_path, env, "print(any([0, 1]))") == "True"
+def test_a_chapter_has_the_names_of_python_whatever_the_ipython_profile_imports(chapter):
+    [output] = chapter["names"]
+    assert output.text == "builtins 3 False\n"
 
 
-def test_a_figure_is_a_png_with_its_label_whatever_the_ipython_profile_draws(profile, tmp_path):
-    [output] = outputs(tmp_path, environment(profile), FIGURE)
+def test_no_startup_file_of_python_runs_before_a_chapter(chapter):
+    [output] = chapter["startup"]
+    assert output.text == "True\n"
+
+
+def test_a_figure_is_a_png_with_its_label_whatever_the_ipython_profile_draws(chapter):
+    [output] = chapter["figure"]
     assert [kind for kind in output.data if kind.startswith("image/")] == ["image/png"]
     assert output.metadata["image/png"]["alt"] == "a line"
+
+
+def test_libraries_of_figures_take_no_backend_from_the_environment(chapter):
+    [output] = chapter["libraries"]
+    assert output.text == "1\n"
+
+
+def test_chapters_read_utf_8_whatever_the_locale(chapter):
+    [output] = chapter["letters"]
+    assert output.text == "臉\n"
 
 
 WHO = "import os, sys; print(sys.prefix, 'OTHER' in os.environ)"
@@ -254,18 +291,13 @@ def test_this_pythons_kernel_runs_the_chapters(tmp_path, name):
 
 
 def test_chapters_and_commands_import_this_hw3_and_the_installed_packages(tmp_path):
+    faces = write_train(tmp_path / "train.csv")
     for name in ("hw3", "press", "seaborn", "PIL"):
         write(tmp_path / "theirs" / name / "__init__.py", "raise SystemExit('another package')")
     env = environment(tmp_path, PYTHONPATH=tmp_path / "theirs")
     code = "import hw3, PIL, seaborn; print(hw3.__path__)"
     assert printed(tmp_path, env, code) == f"['{ROOT}/hw3']"
-    assert "fingerprint" in python("-m", "hw3", "data", env=env)
-
-
-def test_chapters_read_utf_8_whatever_the_locale(tmp_path):
-    env = environment(tmp_path, PYTHONUTF8=0, LC_ALL="C", PYTHONCOERCECLOCALE=0)
-    code = f"print(open({str(write(tmp_path / 'note.txt', '臉'))!r}).read())"
-    assert printed(tmp_path, env, code) == "臉"
+    assert "fingerprint" in python("-m", "hw3", "data", "--data", faces, env=env)
 
 
 # JupyterLab

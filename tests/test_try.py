@@ -519,6 +519,7 @@ def test_a_missing_network_is_said_in_one_line(html, browser):  # noqa: F811
         ]
 
 
+@pytest.mark.keras
 def test_shipped_network_is_small_and_has_the_layers_in_order():
     network = models.cnn()
     steps, weights = demo.pack(network)
@@ -537,6 +538,7 @@ def test_shipped_network_is_small_and_has_the_layers_in_order():
     ).stat().st_size < 8.1e6  # base64: four letters for three bytes
 
 
+@pytest.mark.keras
 def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
     network = models.cnn()
     small = weights.rounded(network)
@@ -552,6 +554,7 @@ def test_rounding_moves_a_weight_by_half_a_step_at_most_and_only_once():
         np.testing.assert_allclose(twice, once, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.keras
 def test_what_the_page_cannot_run_is_refused_in_one_line():
     network = keras.Sequential(
         [keras.Input((48, 48, 1)), keras.layers.GlobalAveragePooling2D(name="mean")]
