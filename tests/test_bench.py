@@ -411,3 +411,15 @@ def test_the_figure_shows_medians_and_ranges(made_up):
     assert sorted(training.lines[0].get_ydata()) == [1000, 4000]
     assert [label.get_text() for label in training.get_xticklabels()] == ["256\nbfloat16"]
     assert "NVIDIA H200" in figure.get_supxlabel()
+
+
+def test_a_way_has_the_same_color_in_every_figure(made_up):
+    both = made_up, made_up | {"steps": made_up["steps"][1:]}
+    first, second = (bench.figure(result).axes[0].get_legend() for result in both)
+    colors = [
+        {text.get_text(): patch.get_facecolor() for text, patch in zip(*found, strict=True)}
+        for found in ((legend.texts, legend.legend_handles) for legend in (first, second))
+    ]
+    assert bench.DISTORTING in colors[0].keys() & colors[1].keys()
+    assert colors[1].items() <= colors[0].items()
+    assert len(set(colors[0].values())) == len(colors[0]) == 3
