@@ -66,7 +66,7 @@ def translate(text: str, catalog: dict[str, str], asked: list[str]) -> str:
 
 def source() -> str:
     """Return in one line what the source holds, strings over several lines as one."""
-    texts = [text for name in ORDER for _, text in read_cells(ROOT / "book" / f"{name}.ipynb")]
+    texts = [text for name in ORDER for _, text, _ in read_cells(ROOT / "book" / f"{name}.ipynb")]
     paths = [path for name in (*PACKAGES, "results") for path in (ROOT / name).rglob("*.*")]
     texts += [p.read_text("utf-8") for p in paths if p.suffix in (".py", ".html", ".json")]
     return " ".join(re.sub(r'"\s+f?"', "", "\n".join([*texts, *settings_texts()])).split())
