@@ -32,9 +32,8 @@ WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 NAME = re.compile(r"(\{[\w:]+\})?`[^`]*`|\$[^$]*\$|%\d+")
 # In HTML: texts, what is read out, and messages for scripts. Of plotly's JSON: words, no options.
 IN_HTML = r"(?s)<(script|style|code|pre)\b.*?</\1|<!--.*?--(?=>)|>\s*([^<>]+?)(?=\s*<)"
-IN_HTML += (
-    r'|\s(?:aria-label|alt|title|placeholder|data-\w+(?=="[A-Z{][^"]* ))="\s*([^"]+?)(?=\s*")'
-)
+IN_HTML += r'|\s(?:aria-label|alt|title|placeholder|data-\w+(?=="[A-Z{][^"]* ))='
+IN_HTML += r'"\s*([^"]+?)(?=\s*")'
 IN_PLOT = r'("(?:hovertemplate|name|text)":|[\[,](?!"(?:#|rgba|send|data-)))("[^"]+")(?=[\],}])'
 THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
 THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]  # in templates
