@@ -39,14 +39,14 @@ def translations(options) -> None:
         for english, where in entries.items():
             print(f"{kind}: {english}\n    {where}")
     counts = f"{len(missing)} texts have no translation, {len(stale)} translations are stale"
-    if (missing or stale) and not options.update:
-        raise ValueError(f"book/locale/zh_TW.po: {counts}")
-    if missing or stale:
+    if not missing and not stale:
+        print(f"{len(catalog)} translations, none missing, none stale")
+    elif options.update:
         translate.update(missing, stale)
         todo = "translate the empty entries, correct the fuzzy ones and take that word away"
         print(f"book/locale/zh_TW.po is up to date ({counts}): {todo}")
-        return
-    print(f"{len(catalog)} translations, none missing, none stale")
+    else:
+        raise ValueError(f"book/locale/zh_TW.po: {counts}")
 
 
 def pdf(options) -> None:

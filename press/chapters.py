@@ -41,18 +41,18 @@ def settings_texts() -> dict[str, str]:
     return texts | dict.fromkeys([part["caption"] for part in _parts], "_toc.yml")
 
 
-def read_cells(chapter: Path) -> list[tuple[str, str]]:
-    """Return type and source of a chapter's cells.
+def read_cells(chapter: Path) -> list[tuple]:
+    """Return type, source and tags of a chapter's cells.
 
     Raises BuildError, in one line, where it is no notebook or no plain Python.
     """
     try:
         cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
-        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+        cells = [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in cells]
     except (ValueError, KeyError, TypeError) as error:
         todo = "take it anew from git or an archive"
         raise BuildError(f"book/{chapter.name} is no whole notebook ({error!r}): {todo}") from None
-    for number, (kind, source) in enumerate(cells, 1):
+    for number, (kind, source, _) in enumerate(cells, 1):
         try:
             ast.parse(source if kind == "code" else "")
         except (ValueError, SyntaxError) as error:
@@ -139,11 +139,8 @@ def chapter_key(chapter: Path, parameters: dict, fingerprint: str) -> str:
     it uses of the code and of the recorded numbers, the lock, the versions and settings that decide
     numbers, the faces (by their fingerprint), the profile, and changes of own recipes.
     """
-    code = "\n".join(source for kind, source in read_cells(chapter) if kind == "code")
-    lock = (ROOT / "requirements.txt").read_bytes()
-    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
-    cells = [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in cells]
-    reached = decides(code)
+    cells, lock = read_cells(chapter), (ROOT / "requirements.txt").read_bytes()
+    reached = decides("\n".join(source for kind, source, _ in cells if kind == "code"))
     changes = os.environ.get(recipes.CHANGES, "") if b"CHANGES" in reached[0] else ""
     about = json.dumps([cells, parameters["PROFILE"], changes, fingerprint, machine.versions()])
     return digest(lock, *reached, about.encode())

@@ -100,12 +100,9 @@ def head(about: dict, file: str, notebook: bytes = b"", space: str = " ") -> str
     if about.get("recorded", {}).get("data"):  # where there are none, no accuracy is shown
         texts.append("Brackets hold 95% intervals.")
     line = "".join(f"<span>{html.escape(text)}</span>{space}" for text in texts)
-    saved = f'<code class="literal">{file}</code>'
-    if notebook:
-        data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
-        saved = f'<a download="{file}" href="{data}">{saved}</a>'
+    data = f"data:application/x-ipynb+json;base64,{base64.b64encode(notebook).decode()}"
     line += 'Open in JupyterLab: run <code class="literal">make lab</code>, then choose '
-    line += f"{saved} there."
+    line += f'<a download="{file}" href="{data}"><code class="literal">{file}</code></a> there.'
     return f'<p class="hw3-head">{line}</p>'
 
 

@@ -32,9 +32,8 @@ WORD = re.compile(r"(?<!\w)[A-Za-z]*[a-z]{2}[A-Za-z]*(?!\w)")
 NAME = re.compile(r"(\{[\w:]+\})?`[^`]*`|\$[^$]*\$|%\d+")
 # In HTML: texts, what is read out, and messages for scripts. Of plotly's JSON: words, no options.
 IN_HTML = r"(?s)<(script|style|code|pre)\b.*?</\1|<!--.*?--(?=>)|>\s*([^<>]+?)(?=\s*<)"
-IN_HTML += (
-    r'|\s(?:aria-label|alt|title|placeholder|data-\w+(?=="[A-Z{][^"]* ))="\s*([^"]+?)(?=\s*")'
-)
+IN_HTML += r'|\s(?:aria-label|alt|title|placeholder|data-\w+(?=="[A-Z{][^"]* ))='
+IN_HTML += r'"\s*([^"]+?)(?=\s*")'
 IN_PLOT = r'("(?:hovertemplate|name|text)":|[\[,](?!"(?:#|rgba|send|data-)))("[^"]+")(?=[\],}])'
 THEME = ["Search this book...", "Toggle primary sidebar", "Toggle secondary sidebar"]
 THEME += ["Toggle hidden content", "Color mode", "System Settings", "Main", "Page"]  # in templates
@@ -66,7 +65,7 @@ def translate(text: str, catalog: dict[str, str], asked: list[str]) -> str:
 
 def source() -> str:
     """Return in one line what the source holds, strings over several lines as one."""
-    texts = [text for name in ORDER for _, text in read_cells(ROOT / "book" / f"{name}.ipynb")]
+    texts = [text for name in ORDER for _, text, _ in read_cells(ROOT / "book" / f"{name}.ipynb")]
     paths = [path for name in (*PACKAGES, "results") for path in (ROOT / name).rglob("*.*")]
     texts += [p.read_text("utf-8") for p in paths if p.suffix in (".py", ".html", ".json")]
     return " ".join(re.sub(r'"\s+f?"', "", "\n".join([*texts, *settings_texts()])).split())

@@ -160,8 +160,8 @@ def test_a_download_that_is_broken_off_leaves_nothing_that_is_taken_for_fer2013(
 def test_a_chapter_that_is_no_plain_python_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "book").mkdir()
-    magic = '[{"cell_type": "raw", "source": "%"}, '
-    magic += '{"cell_type": "code", "source": ["x = 1\\n", "%time x"]}]'
+    magic = '[{"cell_type": "raw", "metadata": {}, "source": "%"}, '
+    magic += '{"cell_type": "code", "metadata": {}, "source": ["x = 1\\n", "%time x"]}]'
     for cells, said in (
         (magic, "cell 2, line 2"),
         ('[{"cell_type": "code"', "no whole notebook"),

@@ -145,7 +145,7 @@ def test_source_holds_strings_over_several_lines_and_texts_of_pages_and_results(
     (tmp_path / "hw3" / "b.html").write_text("<p>One\n  two</p>")
     (tmp_path / "results" / "votes" / "c.json").write_text('{"note": "so it is"}')
     monkeypatch.setattr(translate, "ROOT", tmp_path)
-    monkeypatch.setattr(translate, "read_cells", lambda path: [("markdown", f"## {path.stem}")])
+    monkeypatch.setattr(translate, "read_cells", lambda path: [("markdown", f"## {path.stem}", [])])
     found = translate.source()
     for text in (
         " images all are known.",
