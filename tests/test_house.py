@@ -14,12 +14,12 @@ ROOMS = ("hw3", "beyond", "press")
 FORBIDDEN = {"hw3": ("beyond", "press"), "beyond": ("press",), "press": ()}
 # Most lines of Python at 100 columns.
 CEILINGS = {
-    ("hw3/*.py",): 2630,
+    ("hw3/*.py",): 2640,
     ("hw3/sources/**/*.py",): 800,
-    ("beyond/**/*.py",): 1700,
-    ("press/**/*.py",): 1186,
+    ("beyond/**/*.py",): 1730,
+    ("press/**/*.py",): 1205,
     ("press/translate.py",): 149,
-    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6315,
+    ("hw3/**/*.py", "beyond/**/*.py", "press/**/*.py"): 6375,
 }
 
 
