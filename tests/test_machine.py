@@ -63,8 +63,9 @@ def write_checkout(place, size=0):
     wheels = place.parent / "wheels"
     wheels.mkdir()
     write_wheel(wheels, "2.0")
+    wanted = write_wheel(wheels, "1.0", size)
     for lock in ("requirements.txt", "requirements-test.txt"):
-        (place / lock).write_text(write_wheel(wheels, "1.0", size))
+        (place / lock).write_text(wanted)
     return wheels
 
 
