@@ -231,7 +231,7 @@ def workers(count: int):
             process.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def as_worker(count: int) -> None:
@@ -297,7 +297,8 @@ def frames(executed: list[Path]) -> tuple[str, str]:
     Of that only headings count: they stand on other pages too.
     """
     cells = [cell for path in executed for cell in json.loads(path.read_text())["cells"]]
-    headings = [re.findall("^#.*", "".join(c["source"]), re.MULTILINE) for c in cells]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    headings = [re.findall("^#.*", text, re.MULTILINE) for text in texts]
     networks = (build_dir() / "demo").glob("*.js")  # the executed chapters hold none
     files = [*(ROOT / name for name in SETTINGS), *sorted(networks)]
     english = [path.read_bytes() for path in files] + [json.dumps(headings).encode()]
