@@ -231,6 +231,19 @@ def test_figures_with_alternative_text_pass(tmp_path):
     assert ["image/png" in out.data for out in outputs] == [True, False]
 
 
+def test_other_pages_change_with_a_heading_and_not_with_a_comment_in_code(tmp_path):
+    def frames(heading, comment):
+        path = tmp_path / "pca.ipynb"
+        cells = [("markdown", f"# {heading}\n\nText"), ("code", f"# {comment}\nx = 1")]
+        cells = [{"cell_type": kind, "source": [source]} for kind, source in cells]
+        path.write_text(json.dumps({"cells": cells}))
+        return build.frames([path])
+
+    plain = frames("PCA", "first")
+    assert frames("PCA", "second") == plain
+    assert all(a != b for a, b in zip(frames("Axes", "first"), plain, strict=True))
+
+
 def test_what_fails_in_a_worker_fails_here_and_ends_the_others(tmp_path):
     def broken():
         with build.workers(2) as pool:
