@@ -947,7 +947,7 @@ def test_one_more_seed_would_have_what_vgg_has_but_not_what_the_resnet_has(by_na
 
 
 def test_the_original_run_again_ends_where_its_log_ends(by_name):  # How the trainings went
-    (again,) = by_name["original-cnn"]
+    again = by_name["original-cnn"][0]
     log, n = original.history("cnn"), (again.hits()[1], original.HELD_OUT)
     assert n == (2871, 2870)
     last = [np.mean(h["val_accuracy"][-5:]) for h in (again.history, log)]
