@@ -99,8 +99,9 @@ def unpaired(first: tuple[int, int], second: tuple[int, int], level: float = 0.9
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return the (7, 7) counts, rows true, columns predicted."""
-    codes = N_CLASSES * np.asarray(labels, int) + predicted
-    return np.bincount(codes, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
+    from sklearn import metrics as sk
+
+    return sk.confusion_matrix(labels, predicted, labels=range(N_CLASSES))
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
